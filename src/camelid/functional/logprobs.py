@@ -129,4 +129,5 @@ def _entropy(logprobs: Tensor) -> Tensor:
 def _scaled(logits: Tensor, temperature: float) -> Tensor:
     if not temperature > 0:
         raise ValueError(f"temperature is {temperature}; greedy sampling has no log-probabilities, use a positive one")
-    return logits.float() / temperature
+    # Dividing by 1 would read and write the largest tensor of the step once more.
+    return logits.float() if temperature == 1 else logits.float() / temperature

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -30,14 +31,39 @@ class LoraLinear(nn.Module):
         self.lora_b = nn.Parameter(torch.zeros(base.out_features, rank, device=device))
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.base(x)
         if not self.enabled:
-            return y
-        return y + (x @ self.lora_a.to(x.dtype).T) @ (self.lora_b * self.scale).to(x.dtype).T
+            return self.base(x)
+        return _Adapted.apply(x, self.base.weight, self.base.bias, self.lora_a, self.lora_b, self.scale)
 
     def merged_weight(self) -> Tensor:
         """W + (alpha / r) B A in float32, shape (out, in)."""
         return self.base.weight.float() + self.scale * (self.lora_b @ self.lora_a)
+
+
+class _Adapted(torch.autograd.Function):
+    """y = W x + scale B A x with its gradient by hand: sums go into the large products' outputs, nothing is copied."""
+
+    @staticmethod
+    def forward(ctx, x, weight, bias, a, b, scale):
+        rows = x.reshape(-1, x.shape[-1])
+        a, b = a.to(x.dtype), (b * scale).to(x.dtype)
+        low = rows @ a.T
+        ctx.save_for_backward(rows, low, weight, a, b)
+        ctx.scale = scale
+        return F.linear(rows, weight, bias).addmm_(low, b.T).view(*x.shape[:-1], -1)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        rows, low, weight, a, b = ctx.saved_tensors
+        shape = gradient.shape[:-1]
+        gradient = gradient.reshape(-1, gradient.shape[-1])
+        d_low = gradient @ b
+        d_x = None
+        if ctx.needs_input_grad[0]:
+            d_x = (gradient @ weight).addmm_(d_low, a).view(*shape, -1)
+        d_a = (d_low.T @ rows).float()
+        d_b = (gradient.T @ low).float() * ctx.scale
+        return d_x, None, None, d_a, d_b, None
 
 
 def add_lora(layers: nn.ModuleList, *, rank: int, alpha: float, first_layer: int, seed: int) -> None:

@@ -24,6 +24,8 @@ COMPACT_BELOW = 0.75
 
 BLOCK = 256
 """Tokens whose probabilities are summed first when a token is drawn."""
+DRAW_ROWS = 16
+"""Rows whose tokens are drawn at once: a vocabulary of 49,152 in float32 takes 3 MB for them, which caches hold."""
 
 
 class Sampling(BaseModel):
@@ -84,8 +86,8 @@ class SlotCache:
         # Under autocast keys come in float32 and values in the compute format.
         self.keys[layer][every, :, self.lengths - 1] = key[:, :, 0].to(self.keys[layer].dtype)
         self.values[layer][every, :, self.lengths - 1] = value[:, :, 0].to(self.values[layer].dtype)
-        longest = int(self.lengths.max())
-        return self.keys[layer][:, :, :longest], self.values[layer][:, :, :longest]
+        # All slots, the empty ones masked: a slice of them is not contiguous, and its products take twice as long.
+        return self.keys[layer], self.values[layer]
 
     def keep(self, rows: Tensor) -> None:
         """Drop all rows but these."""
@@ -209,13 +211,19 @@ def _decode(model: Any, tokens: Tensor, cache: SlotCache) -> Tensor:
 def _draw(model: Any, hidden: Tensor, temperature: float, uniforms: Tensor) -> tuple[Tensor, Tensor]:
     """Token (R,) by inverting the distribution function at `uniforms` (R,), and its log-probability (R,)."""
     with torch.autocast(hidden.device.type, enabled=False):  # the head is multiplied as the trainer does it
-        logits = model.get_output_embeddings()(hidden).float()  # (R, V)
-    probabilities = logits.div_(temperature or 1.0).softmax(-1)
-    tokens = probabilities.argmax(-1) if temperature == 0 else invert(probabilities, uniforms)
-    logprobs = probabilities.gather(-1, tokens[:, None])[:, 0].log()
+        logits = model.get_output_embeddings()(hidden)  # (R, V)
+    parts = zip(logits.split(DRAW_ROWS), uniforms.split(DRAW_ROWS), strict=True)
+    tokens, logprobs = map(torch.cat, zip(*(_draw_rows(part, temperature, u) for part, u in parts), strict=True))
     if not torch.isfinite(logprobs).all():
         raise FloatingPointError("the model's logits are not finite; its weights are damaged or its format overflows")
     return tokens, logprobs
+
+
+def _draw_rows(logits: Tensor, temperature: float, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+    logits = logits.float() / (temperature or 1.0)
+    weights = logits.sub_(logits.amax(-1, keepdim=True)).exp_()  # unnormalised, the likeliest token 1
+    tokens = weights.argmax(-1) if temperature == 0 else invert(weights, uniforms)
+    return tokens, (weights.gather(-1, tokens[:, None])[:, 0] / weights.sum(-1)).log()
 
 
 def invert(probabilities: Tensor, uniforms: Tensor) -> Tensor:
