@@ -35,7 +35,10 @@ def hold_back(s: Any, reads: Reads, cost: Cost) -> Left:
     cost.seconds += DATA_SECONDS
     rows = reads.rows("preferences").first(s.max_rows)
     shares = {"judge": s.judge_share, "annotator": s.annotator_share, "train": 1 - s.judge_share - s.annotator_share}
-    return {f"{name}.jsonl": rows._replace(number=rows.number * share) for name, share in shares.items()}
+    parts = {f"{name}.jsonl": rows._replace(number=rows.number * share) for name, share in shares.items()}
+    # How many are of which kind is not known before the run: half is the starter set's share of each.
+    chosen = rows._replace(number=rows.number * shares["train"] * len(s.demonstrate) / 2)
+    return parts | {"chosen.jsonl": chosen}
 
 
 def train_sft(s: Any, reads: Reads, cost: Cost) -> Left:

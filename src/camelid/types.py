@@ -43,6 +43,10 @@ class Record(BaseModel):
         return self
 
 
+Kind = Literal["helpfulness", "safety"]
+"""What a comparison was judged on."""
+
+
 class Message(BaseModel):
     """One turn of a conversation."""
 
@@ -108,7 +112,7 @@ class Preference(Prompt):
     rejected: str
     rating: Rating | None = None
     """How much better; None where the source does not say (it then trains without a margin)."""
-    kind: Literal["helpfulness", "safety"] = "helpfulness"
+    kind: Kind = "helpfulness"
     chosen_safe: bool | None = None
     rejected_safe: bool | None = None
     annotator: str = ""

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from camelid.runs import Run, Settings, derived_seed
-from camelid.types import Preference, read_records, write_records
+from camelid.types import Conversation, Kind, Message, Preference, read_records, write_records
 
 
 class HoldBackSettings(Settings):
@@ -21,10 +21,12 @@ class HoldBackSettings(Settings):
     """Share that trains the judge of the evaluation."""
     max_rows: int = Field(default=0, ge=0)
     """Use only so many preferences in all; 0 for all."""
+    demonstrate: tuple[Kind, ...] = ("safety",)
+    """Kinds whose chosen answers, of the training part, are also left as demonstrations in chosen.jsonl."""
 
 
 def hold_back(run: Run) -> dict[str, Any]:
-    """Stage: `preferences` -> train.jsonl, annotator.jsonl, judge.jsonl; each prompt in one, kinds in proportion."""
+    """Stage: `preferences` -> train.jsonl, annotator.jsonl, judge.jsonl, each prompt in one; chosen.jsonl."""
     s: HoldBackSettings = run.settings
     rows = read_records(run.inputs["preferences"], Preference)
     if not rows:
@@ -49,5 +51,19 @@ def hold_back(run: Run) -> dict[str, Any]:
             parts[name] += [row for same_prompt in part for row in same_prompt]
     for name, preferences in parts.items():
         write_records(run.path / f"{name}.jsonl", preferences)
+    chosen = {(p.prompt, p.chosen): p for p in parts["train"] if p.kind in s.demonstrate}
+    demonstrations = [
+        Conversation(
+            messages=(*p.prompt, Message(role="assistant", content=p.chosen)),
+            source=p.source,
+            licence=p.licence,
+            tags=p.tags,
+        )
+        for p in chosen.values()
+    ]
+    write_records(run.path / "chosen.jsonl", demonstrations)
     longer = sum(len(row.chosen) > len(row.rejected) for row in rows) / len(rows)
-    return {f"num_{name}": len(part) for name, part in parts.items()} | {"chosen_is_longer": longer}
+    return {f"num_{name}": len(part) for name, part in parts.items()} | {
+        "num_demonstrations": len(demonstrations),
+        "chosen_is_longer": longer,
+    }
