@@ -40,6 +40,8 @@ class SftSettings(TrainSettings):
     opening_weight: float = Field(default=1.0, gt=0)
     """Weight of a turn's opening in the loss. Whether to help or refuse is decided there (Qi et al. 2024,
     arXiv:2406.05946), in two or three tokens of forty: above 1, that line is learnt in fewer steps."""
+    opening_epochs: float = Field(default=0.0, ge=0)
+    """Passes over the openings alone before those over whole conversations: a third of their cost."""
     max_tokens: int = Field(default=1024, ge=8)
     """Longer conversations are cut at the end; how many were is in the metrics."""
     held_out: int = Field(default=0, ge=0)
@@ -57,7 +59,10 @@ def train_sft(run: Run) -> dict[str, Any]:
     rows = [demonstration_row(policy.chat, c, s) for c in train]
     held_out_rows = [demonstration_row(policy.chat, c, s) for c in held_out]
 
-    steps = batches(len(rows), s.batch_size, s.epochs, s.seed)
+    first = [opening(row, s.opening_tokens) for row in rows] if s.opening_epochs else []
+    steps = batches(len(first), 2 * s.batch_size, s.opening_epochs, derived_seed(s.seed, "openings"))
+    steps += [[len(first) + i for i in step] for step in batches(len(rows), s.batch_size, s.epochs, s.seed)]
+    rows = first + rows
     start = run.resume(policy.load_state)
     if start == 0 and held_out_rows:
         run.log(0, held_out_loss=token_loss(policy, held_out_rows))
@@ -91,6 +96,12 @@ def demonstration_row(chat: ChatFormat, conversation: Conversation, settings: Sf
         raise type(error)(f"demonstration {conversation.id} ({conversation.source}): {error}") from error
     weights = opening_weights(rendered.loss_mask, settings.opening_tokens, settings.opening_weight)
     return Row(rendered.ids, rendered.loss_mask, {"weights": weights})
+
+
+def opening(row: Row, opening_tokens: int) -> Row:
+    """A row up to the opening of its first trained turn."""
+    end = list(row.loss_mask).index(True) + opening_tokens
+    return Row(row.ids[:end], row.loss_mask[:end], {name: value[:end] for name, value in row.values.items()})
 
 
 def opening_weights(loss_mask: Sequence[bool], opening_tokens: int, weight: float) -> Tensor:
