@@ -95,6 +95,25 @@ def test_packed_rows_have_the_logprobs_of_rows_by_themselves_and_of_transformers
             torch.testing.assert_close(got, want, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("architecture", ["LlamaForCausalLM", "MistralForCausalLM"])
+def test_long_and_short_segments_go_different_ways_to_the_same_attention(tmp_path, monkeypatch, architecture):
+    """Segments above PLAIN_BELOW go to the kernel, shorter ones do not; the second model has a sliding window."""
+    more = {"sliding_window": 6} if architecture.startswith("Mistral") else {}
+    folder = write_tiny_llama(tmp_path, architecture=architecture, **more)
+    rows = random_rows([30, 28, 12, 5, 4])
+    expected = [own_logprobs(folder, row) for row in rows]
+    gradient_of = {}
+    for limit in (0, 10, 256):
+        monkeypatch.setattr(attention, "PLAIN_BELOW", limit)
+        policy = Policy.load(folder, ModelSettings(precision="float32"))
+        for got, want in zip(policy.logprobs(rows), expected, strict=True):
+            torch.testing.assert_close(got, want, atol=1e-5, rtol=0)
+        gradient_of[limit], _ = gradients(folder, rows, 1000, 0)
+    for name, gradient in gradient_of[0].items():
+        torch.testing.assert_close(gradient_of[10][name], gradient, rtol=1e-4, atol=1e-4, msg=name)
+        torch.testing.assert_close(gradient_of[256][name], gradient, rtol=1e-4, atol=1e-4, msg=name)
+
+
 def test_logprobs_are_those_at_the_temperature(tied_llama):
     (row,) = random_rows([20])
     policy = Policy.load(tied_llama, ModelSettings(precision="float32"))

@@ -9,7 +9,7 @@ import pytest
 
 from camelid.annotate.hold_back import HoldBackSettings, hold_back
 from camelid.runs import Stage, execute
-from camelid.types import Message, Preference, read_records, write_records
+from camelid.types import Conversation, Message, Preference, read_records, write_records
 
 
 def preference(prompt: int, number: int, kind: str) -> Preference:
@@ -57,3 +57,12 @@ def test_a_seed_gives_its_split_and_fewer_rows_can_be_asked_for(tmp_path, rows):
     assert parts(tmp_path, rows, seed=1)["judge"] != parts(tmp_path, rows)["judge"]
     few = parts(tmp_path, rows, max_rows=20)
     assert len({row.prompt for part in few.values() for row in part}) == 20
+
+
+def test_the_chosen_answers_of_the_training_part_are_left_as_demonstrations(tmp_path, rows):
+    train = parts(tmp_path, rows, demonstrate=["safety"])["train"]
+    file = next((tmp_path / "runs").glob("split-*")) / "chosen.jsonl"
+    demonstrations = read_records(file, Conversation)
+    expected = {(p.prompt, p.chosen) for p in train if p.kind == "safety"}
+    assert {(c.messages[:-1], c.messages[-1].content) for c in demonstrations} == expected
+    assert 0 < len(demonstrations) == len(expected) < len(train)

@@ -40,7 +40,7 @@ def test_sizes(demonstrations, preferences, evaluation_prompts):
     assert len(demonstrations) >= 300
     assert sum(len(c.messages) > 3 for c in demonstrations) >= 40  # multi-turn
     assert sum("safety" in c.tags for c in demonstrations) >= 80
-    assert Counter(p.kind for p in preferences) == {"helpfulness": 569, "safety": 558}
+    assert Counter(p.kind for p in preferences) == {"helpfulness": 427, "safety": 430}
     tags = Counter(tag for p in evaluation_prompts for tag in p.tags if tag in ("helpful", "unsafe", "borderline"))
     assert tags == {"helpful": 120, "unsafe": 70, "borderline": 50}
     seeds = list(iterate_json_lines(STARTER / "seed_tasks.jsonl"))

@@ -35,7 +35,7 @@ def hold_back(s: Any, reads: Reads, cost: Cost) -> Left:
     cost.seconds += DATA_SECONDS
     rows = reads.rows("preferences").first(s.max_rows)
     shares = {"judge": s.judge_share, "annotator": s.annotator_share, "train": 1 - s.judge_share - s.annotator_share}
-    parts = {f"{name}.jsonl": rows._replace(number=rows.number * share) for name, share in shares.items()}
+    parts: Left = {f"{name}.jsonl": rows._replace(number=rows.number * share) for name, share in shares.items()}
     # How many are of which kind is not known before the run: half is the starter set's share of each.
     chosen = rows._replace(number=rows.number * shares["train"] * len(s.demonstrate) / 2)
     return parts | {"chosen.jsonl": chosen}
@@ -47,6 +47,9 @@ def train_sft(s: Any, reads: Reads, cost: Cost) -> Left:
     trained, length = (rows.number - s.held_out) * s.epochs, min(rows.tokens, s.max_tokens)
     cost.load_for_training(shape, s.model)
     cost.train(shape, s.model, trained * length, with_head=trained * rows.answer_tokens)
+    openings = (rows.number - s.held_out) * s.opening_epochs
+    opening = rows.prompt_tokens + s.opening_tokens
+    cost.train(shape, s.model, openings * opening, with_head=openings * s.opening_tokens)
     cost.score(shape, 2 * s.held_out * length, with_head=2 * s.held_out * rows.answer_tokens)
     return {"model": shape}
 

@@ -21,8 +21,8 @@ class HoldBackSettings(Settings):
     """Share that trains the judge of the evaluation."""
     max_rows: int = Field(default=0, ge=0)
     """Use only so many preferences in all; 0 for all."""
-    demonstrate: tuple[Kind, ...] = ("safety",)
-    """Kinds whose chosen answers, of the training part, are also left as demonstrations in chosen.jsonl."""
+    demonstrate: tuple[Kind, ...] = ()
+    """Kinds of which the training part's chosen answers are also left as demonstrations, in chosen.jsonl."""
 
 
 def hold_back(run: Run) -> dict[str, Any]:

@@ -78,18 +78,21 @@ class Quickstart(BaseModel):
     """How demonstrations are read."""
     preferences: ImportSettings = ImportSettings(kind="preferences")
     """How preferences are read."""
-    hold_back: HoldBackSettings = HoldBackSettings(annotator_share=0.3, judge_share=0.3)
-    """What is kept for the annotator and the judge."""
+    hold_back: HoldBackSettings = HoldBackSettings(annotator_share=0.25, judge_share=0.35, demonstrate=("helpfulness",))
+    """What is kept for the annotator and the judge, and whether the chosen answers of the rest are imitated, too."""
     sft: SftSettings = SftSettings(
         chat_format=CHAT,
-        model=ModelSettings(micro_batch_tokens=TOKENS),
+        model=ModelSettings(lora_first_layer=14, micro_batch_tokens=TOKENS),
         learning_rate=1e-3,
-        batch_size=8,
+        batch_size=16,
+        opening_epochs=2,
+        opening_tokens=5,
+        opening_weight=2,
         epochs=1,
         warmup_steps=3,
         held_out=16,
     )
-    """Supervised fine-tuning."""
+    """Supervised fine-tuning. The line between requests is learnt in the openings, the manner in whole answers."""
     judge: RewardSettings = REWARD
     """The evaluation's judge and the scripted annotator: reward models on held-back preferences."""
     rounds: int = 2
@@ -97,34 +100,35 @@ class Quickstart(BaseModel):
     round: RoundSettings = RoundSettings(
         pairs=PairSettings(
             chat_format=CHAT,
-            sampling=Sampling(temperature=0.8, max_new_tokens=44),
-            other_sampling=Sampling(temperature=1.0, max_new_tokens=44),
-            max_prompts=64,
+            sampling=Sampling(temperature=0.8, max_new_tokens=40),
+            other_sampling=Sampling(temperature=1.0, max_new_tokens=40),
+            max_prompts=40,
         ),
         annotator=ScriptedSettings(chat_format=CHAT),
         reward=REWARD,
-        best=BestSettings(chat_format=CHAT, num_samples=4, sampling=Sampling(max_new_tokens=56), max_prompts=80),
+        best=BestSettings(chat_format=CHAT, num_samples=4, sampling=Sampling(max_new_tokens=48), max_prompts=56),
         reject=SftSettings(
             chat_format=CHAT,
-            model=ModelSettings(micro_batch_tokens=TOKENS),
+            model=ModelSettings(lora_first_layer=14, micro_batch_tokens=TOKENS),
             learning_rate=5e-4,
             batch_size=8,
             epochs=1,
         ),
         ppo=PpoSettings(
             chat_format=CHAT,
-            model=ModelSettings(lora_first_layer=10, micro_batch_tokens=TOKENS),
-            learning_rate=1e-4,
+            model=ModelSettings(lora_first_layer=14, micro_batch_tokens=TOKENS),
+            learning_rate=2e-4,
             num_iterations=4,
             batch_size=32,
             mini_batch_size=16,
             kl_coef=0.02,
-            sampling=Sampling(max_new_tokens=44),
+            sampling=Sampling(max_new_tokens=36),
+            unfinished_score=None,
         ),
     )
     """A round's stages."""
     evaluate: EvaluateSettings = EvaluateSettings(
-        chat_format=CHAT, sampling=Sampling(temperature=0.7, max_new_tokens=44), kl_prompts=32
+        chat_format=CHAT, sampling=Sampling(temperature=0.7, max_new_tokens=44), kl_prompts=24
     )
     """The evaluation after every step."""
 
@@ -148,6 +152,10 @@ def stages(s: Quickstart) -> list[Stage]:
     rollout_prompts = bring_in("prompts", prompts, files.prompts, exclude=True)
     result.append(Stage("data/held-back", hold_back, s.hold_back, {"preferences": preferences}))
 
+    imitated = [demonstrations]
+    if s.hold_back.demonstrate:
+        imitated.append(Output("data/held-back", "chosen.jsonl"))
+
     scripted = s.round.annotate_by == "scripted"
     for name in ("judge", "annotator") if scripted else ("judge",):
         part = Output("data/held-back", f"{name}.jsonl")
@@ -166,7 +174,7 @@ def stages(s: Quickstart) -> list[Stage]:
     # The start is measured as it comes, in its own chat format; everything after it in the format it was trained in.
     as_it_comes = s.evaluate.model_copy(update={"chat_format": "model"})
     result.append(evaluation("evaluate-start", "start", start, loop, as_it_comes))
-    result.append(Stage("sft", train_sft, s.sft, {"model": start, "demonstrations": demonstrations}))
+    result.append(Stage("sft", train_sft, s.sft, {"model": start, "demonstrations": imitated}))
     result.append(evaluation("evaluate-sft", "sft", Output("sft", "model"), loop, s.evaluate))
     for number in range(1, s.rounds + 1):
         result += round_stages(number, loop, s.round, s.evaluate)

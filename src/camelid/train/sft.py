@@ -41,7 +41,7 @@ class SftSettings(TrainSettings):
     """Weight of a turn's opening in the loss. Whether to help or refuse is decided there (Qi et al. 2024,
     arXiv:2406.05946), in two or three tokens of forty: above 1, that line is learnt in fewer steps."""
     opening_epochs: float = Field(default=0.0, ge=0)
-    """Passes over the openings alone before those over whole conversations: a third of their cost."""
+    """Passes over prompts and openings alone, before those over whole conversations: a third of their cost."""
     max_tokens: int = Field(default=1024, ge=8)
     """Longer conversations are cut at the end; how many were is in the metrics."""
     held_out: int = Field(default=0, ge=0)
@@ -59,16 +59,15 @@ def train_sft(run: Run) -> dict[str, Any]:
     rows = [demonstration_row(policy.chat, c, s) for c in train]
     held_out_rows = [demonstration_row(policy.chat, c, s) for c in held_out]
 
-    first = [opening(row, s.opening_tokens) for row in rows] if s.opening_epochs else []
-    steps = batches(len(first), 2 * s.batch_size, s.opening_epochs, derived_seed(s.seed, "openings"))
-    steps += [[len(first) + i for i in step] for step in batches(len(rows), s.batch_size, s.epochs, s.seed)]
-    rows = first + rows
+    openings = batches(len(rows), 2 * s.batch_size, s.opening_epochs, derived_seed(s.seed, "openings"))
+    steps = [[opening(rows[i], s.opening_tokens) for i in step] for step in openings]
+    steps += [[rows[i] for i in step] for step in batches(len(rows), s.batch_size, s.epochs, s.seed)]
     start = run.resume(policy.load_state)
     if start == 0 and held_out_rows:
         run.log(0, held_out_loss=token_loss(policy, held_out_rows))
     with run.progress("steps", len(steps), start) as tick:
         for step in range(start, len(steps)):
-            metrics = policy.forward_backward([rows[i] for i in steps[step]], loss)
+            metrics = policy.forward_backward(steps[step], loss)
             rate = s.learning_rate_at(step, len(steps))
             norm = policy.step(rate, metrics["count"])
             run.log(step + 1, **metrics, learning_rate=rate, gradient_norm=norm)
@@ -78,7 +77,7 @@ def train_sft(run: Run) -> dict[str, Any]:
 
     results: dict[str, Any] = {
         "num_demonstrations": len(rows),
-        "trained_tokens": sum(len(rows[i].ids) for step in steps for i in step),
+        "trained_tokens": sum(len(row.ids) for step in steps for row in step),
         "cut": sum(len(row.ids) == s.max_tokens for row in rows),
     }
     if held_out_rows:

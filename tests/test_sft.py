@@ -1,0 +1,64 @@
+"""Fine-tuning's openings: what is weighed, what is cut, and that the loss is the weighted mean."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from camelid.functional.sft import sft_loss
+from camelid.models.batch import Row
+from camelid.models.trunk import ModelSettings
+from camelid.runs import Stage, execute, read_manifest
+from camelid.train.sft import SftSettings, opening, opening_weights, train_sft
+from camelid.types import Conversation, Message, write_records
+
+
+def test_the_opening_of_every_trained_turn_is_weighed():
+    mask = [False, True, True, True, False, False, True]
+    assert opening_weights(mask, 2, 4.0).tolist() == [1, 4, 4, 1, 1, 1, 4]
+    assert opening_weights(mask, 2, 1.0).tolist() == [1] * 7
+
+
+def test_an_opening_is_the_prompt_and_the_first_trained_tokens():
+    row = Row([5, 6, 7, 8, 9], [False, False, True, True, True], {"weights": torch.arange(5.0)})
+    cut = opening(row, 2)
+    assert (list(cut.ids), list(cut.loss_mask)) == ([5, 6, 7, 8], [False, False, True, True])
+    assert cut.values["weights"].tolist() == [0, 1, 2, 3]
+    assert opening(row, 9).ids == row.ids
+
+
+def test_the_weighted_loss_is_a_weighted_mean():
+    logprobs, mask = torch.tensor([[-1.0, -2.0, float("nan")]]), torch.tensor([[True, True, False]])
+    total, count = sft_loss(logprobs, mask, torch.tensor([[3.0, 1.0, 9.0]]))
+    assert (total.item(), count.item()) == (5.0, 4.0)
+
+
+@pytest.mark.parametrize("opening_epochs", [0.0, 2.0])
+def test_openings_come_first_and_cost_few_tokens(tied_llama, tmp_path, opening_epochs):
+    def talk(n: int) -> Conversation:
+        messages = (
+            Message(role="user", content=f"Capital {n}?"),
+            Message(role="assistant", content="Paris, of course. " * 3),
+        )
+        return Conversation(messages=messages)
+
+    write_records(tmp_path / "rows.jsonl", [talk(n) for n in range(8)])
+    settings = SftSettings(
+        model=ModelSettings(precision="float32", lora_rank=2),
+        batch_size=2,
+        epochs=1,
+        opening_epochs=opening_epochs,
+        opening_tokens=2,
+        opening_weight=3,
+    )
+    inputs = {"model": tied_llama, "demonstrations": tmp_path / "rows.jsonl"}
+    path = execute([Stage("sft", train_sft, settings, inputs)], tmp_path / "runs")["sft"]
+    metrics = read_manifest(path)["metrics"]
+    assert metrics["num_demonstrations"] == 8
+    steps = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    assert len(steps) == 4 + 2 * opening_epochs
+    # Opening steps hold twice the rows, but only two tokens of each train, at weight 3.
+    assert [step["count"] for step in steps[: int(2 * opening_epochs)]] == [4 * 2 * 3] * int(2 * opening_epochs)
+    assert steps[-1]["count"] > 2 * 2 * 3
