@@ -35,6 +35,8 @@ def change(settings: M, assignments: Sequence[str]) -> M:
             raise ValueError(f"--set {assignment}: no setting {name!r}; there are: {', '.join(_near(values, name))}")
         if isinstance(place[leaf], dict):
             raise ValueError(f"--set {assignment}: {name} is a group; set one of: {', '.join(sorted(place[leaf]))}")
+        if isinstance(place[leaf], list) and text.startswith("[") and not _is_json(text):
+            raise ValueError(f"--set {assignment}: write a list as JSON, such as '{name}=[\"a\", \"b\"]'")
         place[leaf] = _value(text, place[leaf])
     try:
         return type(settings).model_validate(values)
@@ -69,12 +71,17 @@ def stage_settings(module: ModuleType) -> type[Settings]:
     return own[0]
 
 
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except json.JSONDecodeError:
+        return False
+    return True
+
+
 def _value(text: str, old: Any) -> Any:
     """What `text` means where `old` stands now."""
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError:
-        value = text
+    value = json.loads(text) if _is_json(text) else text
     if isinstance(old, str) and not isinstance(value, str | None):
         return text
     return [value] if isinstance(old, list) and not isinstance(value, list) else value
