@@ -12,23 +12,28 @@ export OMP_WAIT_POLICY = passive
 demo: $(VENV)/installed
 	$(BIN)/camelid run quickstart
 
-test: $(VENV)/installed
+test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest
 
-test-fast: $(VENV)/installed
+test-fast: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m "not slow"
 
-lint: $(VENV)/installed
+lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
 
 # The CPU build of torch goes in first, alone: any later resolution would take gigabytes of CUDA instead. A machine with a GPU
-# makes its own environment and installs `.[train]` into it.
+# makes its own environment and installs `.[train]` into it. What is imported is compiled then, which is a part of all of it.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train,dev]'
+	$(PIP) torch==2.13.0
+	$(PIP) --editable '.[train]'
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(PIP) --editable '.[train,dev]'
 	touch $@
 
 clean:
