@@ -87,7 +87,7 @@ def test_later_assignments_win():
         ("part.name=null", "part.name: Input should be a valid string"),
         ("part.shape=flat", "part.shape: Input should be 'round' or 'square'"),
         ("files=3", "files.0: Input"),
-        ("files=[a.jsonl,b.jsonl]", "write a list as JSON, such as 'files=[\"a\", \"b\"]'"),
+        ("files=[a.jsonl,b.jsonl]", 'write a list as JSON, such as \'files=["a", "b"]\''),
     ],
 )
 def test_wrong_words_name_what_is_allowed(assignment, said):

@@ -36,7 +36,7 @@ def change(settings: M, assignments: Sequence[str]) -> M:
         if isinstance(place[leaf], dict):
             raise ValueError(f"--set {assignment}: {name} is a group; set one of: {', '.join(sorted(place[leaf]))}")
         if isinstance(place[leaf], list) and text.startswith("[") and not _is_json(text):
-            raise ValueError(f"--set {assignment}: write a list as JSON, such as '{name}=[\"a\", \"b\"]'")
+            raise ValueError(f'--set {assignment}: write a list as JSON, such as \'{name}=["a", "b"]\'')
         place[leaf] = _value(text, place[leaf])
     try:
         return type(settings).model_validate(values)
