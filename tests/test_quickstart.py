@@ -43,6 +43,8 @@ def run(tmp_path_factory):
         "round.pairs.other_sampling.max_new_tokens": 8,
         "round.best.sampling.max_new_tokens": 40,
         "round.ppo.model.lora_first_layer": 0,
+        "round.reject.model.lora_first_layer": 0,
+        "sft.model.lora_first_layer": 0,
         "round.ppo.batch_size": 4,
         "round.ppo.mini_batch_size": 2,
         "round.ppo.num_iterations": 2,
@@ -85,7 +87,7 @@ def test_no_preference_stands_in_two_parts(run):
         set((finished["data/held-back"] / f"{name}.jsonl").read_text().splitlines())
         for name in ("train", "annotator", "judge")
     ]
-    assert [len(part) for part in parts] == [24, 20, 20]
+    assert [len(part) for part in parts] == [26, 16, 22]
     assert len(set.union(*parts)) == 64
 
 
@@ -94,7 +96,14 @@ def test_the_rounds_reward_model_trains_on_the_rounds_verdicts_too(run):
     verdicts = read_manifest(finished["round-1/preferences"])["metrics"]["num_preferences"]
     trained = read_manifest(finished["round-1/reward"])["metrics"]["num_train"]
     assert verdicts > 0
-    assert trained == 24 - 8 + verdicts
+    assert trained == 26 - 8 + verdicts
+
+
+def test_the_chosen_answers_of_the_training_part_are_imitated_too(run):
+    _, finished, _, _ = run
+    chosen = read_manifest(finished["data/held-back"])["metrics"]["num_demonstrations"]
+    assert 0 < chosen <= 26
+    assert read_manifest(finished["sft"])["metrics"]["num_demonstrations"] == 30 + chosen - 5
 
 
 def test_the_chat_takes_the_last_model_and_it_answers(run):
