@@ -41,7 +41,7 @@ class SftSettings(TrainSettings):
     """Weight of a turn's opening in the loss. Whether to help or refuse is decided there (Qi et al. 2024,
     arXiv:2406.05946), in two or three tokens of forty: above 1, that line is learnt in fewer steps."""
     opening_epochs: float = Field(default=0.0, ge=0)
-    """Passes over prompts and openings alone, before those over whole conversations: a third of their cost."""
+    """Passes over prompts and openings alone, before those over whole conversations: two fifths of their tokens."""
     max_tokens: int = Field(default=1024, ge=8)
     """Longer conversations are cut at the end; how many were is in the metrics."""
     held_out: int = Field(default=0, ge=0)
