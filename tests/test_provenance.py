@@ -23,7 +23,7 @@ def test_the_peak_is_that_of_the_time_inside():
 
 @pytest.mark.skipif(
     platform.libc_ver()[0] != "glibc",
-    reason="tests malloc_trim, which only glibc has: elsewhere nothing is asked to return memory",
+    reason="tests malloc_trim, which only glibc has",
 )
 def test_memory_that_was_freed_before_is_not_counted():
     # 200 MB in blocks too small to be mapped apart, the last of which stays: glibc keeps all of it until it is asked.
