@@ -35,6 +35,29 @@ def test_the_weighted_loss_is_a_weighted_mean():
     assert (total.item(), count.item()) == (5.0, 4.0)
 
 
+def test_a_tag_weighs_its_conversations(tied_llama, tmp_path):
+    def talk(n: int, *tags: str) -> Conversation:
+        messages = (Message(role="user", content=f"Capital {n}?"), Message(role="assistant", content="Paris."))
+        return Conversation(messages=messages, tags=tags)
+
+    write_records(tmp_path / "rows.jsonl", [talk(1), talk(2, "refusal"), talk(3, "refusal", "short")])
+
+    def train(tag_weights: dict[str, float]):
+        settings = SftSettings(
+            model=ModelSettings(precision="float32", lora_rank=2), epochs=1, tag_weights=tag_weights, opening_tokens=1
+        )
+        inputs = {"model": tied_llama, "demonstrations": tmp_path / "rows.jsonl"}
+        path = execute([Stage("sft", train_sft, settings, inputs)], tmp_path / "runs")["sft"]
+        step = json.loads((path / "metrics.jsonl").read_text().splitlines()[0])
+        return step["count"], read_manifest(path)["metrics"].get("tagged")
+
+    plain, nothing = train({})
+    weighted, tagged = train({"refusal": 0.5, "short": 0.5, "unheard": 3.0})
+    assert nothing is None
+    assert weighted == plain / 3 * (1 + 0.5 + 0.25)
+    assert tagged == {"refusal": 2, "short": 1, "unheard": 0}
+
+
 @pytest.mark.parametrize("opening_epochs", [0.0, 2.0])
 def test_openings_come_first_and_cost_few_tokens(tied_llama, tmp_path, opening_epochs):
     def talk(n: int) -> Conversation:

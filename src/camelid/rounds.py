@@ -6,7 +6,7 @@ A round is a list of stages: nothing here runs anything, so a plan can be printe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -40,7 +40,9 @@ class RoundSettings(BaseModel):
     judge_question: Path | None = None
     """File with your own question to the judge, with {conversation}, {response_a} and {response_b}; none for ours."""
     reward: RewardSettings = RewardSettings()
-    """The reward model, retrained each round on all verdicts so far."""
+    """The reward models, retrained each round on all verdicts so far."""
+    two_reward_models: bool = False
+    """One for helpfulness and one for prompts tagged unsafe, as LLaMA-2 has them, instead of one for everything."""
     best: BestSettings = BestSettings()
     """Best of K."""
     reject: SftSettings = SftSettings()
@@ -57,8 +59,8 @@ class Loop:
     """The model that everything started from; KL and win rates are against it."""
     base: Input
     """The model that every round fine-tunes anew; LLaMA-2 restarts from the base, here the SFT model."""
-    annotator: Input | None
-    """The scripted annotator's reward model; None where an AI judge annotates."""
+    annotator: dict[str, Input]
+    """The scripted annotator's reward models, as inputs of its stage; none where an AI judge annotates."""
     judge: Input
     prompts: Input
     evaluation_prompts: Sequence[Input]
@@ -91,9 +93,24 @@ def annotation(name: str, comparisons: Input, loop: Loop, s: RoundSettings) -> S
         if s.judge_question is not None:
             inputs["question"] = s.judge_question
         return Stage(name, annotate_by_judge, s.judge, inputs)
-    if loop.annotator is None:
+    if not loop.annotator:
         raise ValueError("this recipe trains no scripted annotator; set round.annotate_by=judge")
-    return Stage(name, annotate_by_reward_model, s.annotator, inputs | {"reward_model": loop.annotator})
+    return Stage(name, annotate_by_reward_model, s.annotator, inputs | loop.annotator)
+
+
+def reward_stages(
+    name: str, settings: RewardSettings, inputs: Mapping[str, Input | Sequence[Input]], two: bool
+) -> tuple[list[Stage], dict[str, Input]]:
+    """The stages of one reward model or, with `two`, of one for helpfulness and one for safety; and what scores with
+    them takes as its inputs."""
+    if not two:
+        return [Stage(name, train_reward, settings, inputs)], {"reward_model": Output(name, "model")}
+    parts = {"reward_model": (name, "other"), "safety_reward_model": (f"{name}-safety", "unsafe")}
+    stages = [
+        Stage(stage, train_reward, settings.model_copy(update={"prompts": prompts}), inputs)
+        for stage, prompts in parts.values()
+    ]
+    return stages, {input: Output(stage, "model") for input, (stage, _) in parts.items()}
 
 
 def round_stages(number: int, loop: Loop, s: RoundSettings, evaluate: EvaluateSettings) -> list[Stage]:
@@ -114,35 +131,21 @@ def round_stages(number: int, loop: Loop, s: RoundSettings, evaluate: EvaluateSe
         annotation(f"{at}/preferences", Output(f"{at}/pairs", "comparisons.jsonl"), loop, s),
     ]
     loop.preferences.append(Output(f"{at}/preferences", "preferences.jsonl"))
-    stages += [
-        Stage(
-            f"{at}/reward",
-            train_reward,
-            s.reward,
-            {
-                "model": loop.base,
-                "preferences": list(loop.preferences),
-                "samples": Output(f"{at}/pairs", "comparisons.jsonl"),
-            },
-        ),
-        Stage(
-            f"{at}/best",
-            sample_best,
-            seeded(s.best),
-            {"model": loop.newest, "reward_model": Output(f"{at}/reward", "model"), "prompts": loop.prompts},
-        ),
-    ]
+    learn_from = {
+        "model": loop.base,
+        "preferences": list(loop.preferences),
+        "samples": Output(f"{at}/pairs", "comparisons.jsonl"),
+    }
+    training, rewards = reward_stages(f"{at}/reward", s.reward, learn_from, s.two_reward_models)
+    practice = rewards | {"prompts": loop.prompts}
+    stages += training
+    stages.append(Stage(f"{at}/best", sample_best, seeded(s.best), practice | {"model": loop.newest}))
     loop.best.append(Output(f"{at}/best", "best.jsonl"))
     rejected, trained = Output(f"{at}/reject", "model"), Output(f"{at}/ppo", "model")
     stages += [
         Stage(f"{at}/reject", train_sft, s.reject, {"model": loop.base, "demonstrations": list(loop.best)}),
         evaluation(f"{at}/evaluate-reject", f"{at}/reject", rejected, loop, evaluate),
-        Stage(
-            f"{at}/ppo",
-            train_ppo,
-            seeded(s.ppo),
-            {"model": rejected, "reward_model": Output(f"{at}/reward", "model"), "prompts": loop.prompts},
-        ),
+        Stage(f"{at}/ppo", train_ppo, seeded(s.ppo), practice | {"model": rejected}),
         evaluation(f"{at}/evaluate-ppo", f"{at}/ppo", trained, loop, evaluate),
     ]
     loop.previous, loop.newest = loop.newest, trained

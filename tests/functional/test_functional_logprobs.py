@@ -50,23 +50,30 @@ def head(seed: int, dtype: torch.dtype = torch.float32, width: int = 8):
     return hidden, weight, bias, torch.randint(37, (23,)), torch.randn(23)
 
 
+@pytest.mark.parametrize("head_trains", [True, False])
 @pytest.mark.parametrize("chunk_tokens", [1, 5, 23, 100])
-def test_chunked_equals_unchunked_in_values_and_gradients(chunk_tokens):
+def test_chunked_equals_unchunked_in_values_and_gradients(chunk_tokens, head_trains):
     hidden, weight, bias, targets, a = head(0)
+    weight.requires_grad_(head_trains)
+    bias.requires_grad_(head_trains)
+    trained = (hidden, weight, bias) if head_trains else (hidden,)
     logits = hidden @ weight.T + bias
     plain = token_logprobs(logits, targets, temperature=0.7)
-    expected = torch.autograd.grad((a * plain).sum(), (hidden, weight, bias))
+    expected = torch.autograd.grad((a * plain).sum(), trained)
     settings = {"bias": bias, "temperature": 0.7, "chunk_tokens": chunk_tokens}
     chunked = chunked_logprobs(hidden, weight, targets, **settings)
-    gradients = torch.autograd.grad((a * chunked).sum(), (hidden, weight, bias))
+    gradients = torch.autograd.grad((a * chunked).sum(), trained)
     torch.testing.assert_close(chunked, plain, atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(gradients, expected, atol=1e-5, rtol=1e-5)
     entropies = chunked_entropies(hidden, weight, **settings)
     torch.testing.assert_close(entropies, token_entropy(logits, temperature=0.7), atol=1e-6, rtol=1e-5)
 
 
-def test_no_logits_are_kept_for_the_backward_pass():
+@pytest.mark.parametrize("head_trains", [True, False])
+def test_no_logits_are_kept_for_the_backward_pass(head_trains):
     hidden, weight, bias, targets, _ = head(1)
+    weight.requires_grad_(head_trains)
+    bias.requires_grad_(head_trains)
     shapes: list[tuple[int, ...]] = []
 
     def remember(tensor):
@@ -94,9 +101,12 @@ class LargestLogits(TorchDispatchMode):
         return result
 
 
-def test_neither_pass_ever_makes_more_than_a_chunk_of_logits():
+@pytest.mark.parametrize("head_trains", [True, False])
+def test_neither_pass_ever_makes_more_than_a_chunk_of_logits(head_trains):
     # A width below the chunk, so that the transposed weight, (3, 37), is not taken for the largest logits.
     hidden, weight, bias, targets, _ = head(1, width=3)
+    weight.requires_grad_(head_trains)
+    bias.requires_grad_(head_trains)
     with LargestLogits() as largest:
         chunked_logprobs(hidden, weight, targets, bias=bias, chunk_tokens=5).sum().backward()
         chunked_entropies(hidden, weight, bias=bias, chunk_tokens=5)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import torch
+
 from camelid.annotate.verdicts import kind_of
-from camelid.models.reward_model import RewardModel
+from camelid.models.rewards import Rewards
 from camelid.models.trunk import ModelSettings
 from camelid.runs import Run, Settings
 from camelid.types import Comparison, Preference, Rating, read_records, write_records
@@ -34,14 +36,16 @@ class ScriptedSettings(Settings):
 
 
 def annotate_by_reward_model(run: Run) -> dict[str, Any]:
-    """Stage: `comparisons`, `reward_model` -> preferences.jsonl."""
+    """Stage: `comparisons`, `reward_model`, optional `safety_reward_model` -> preferences.jsonl."""
     s: ScriptedSettings = run.settings
     comparisons = read_records(run.inputs["comparisons"], Comparison)
-    annotator = RewardModel.load(run.inputs["reward_model"], s.model, s.chat_format)
-    rows = [annotator.row(c.prompt, text) for c in comparisons for text in (c.first, c.second)]
-    with run.progress("verdicts", len(rows)) as tick:
-        scores = annotator.score(rows, tick).view(-1, 2)
-    raw_gaps = ((scores[:, 0] - scores[:, 1]) * annotator.score_std).tolist()
+    safety = run.inputs.get("safety_reward_model")
+    annotator = Rewards.load(run.inputs["reward_model"], safety, s.model, s.chat_format)
+    with run.progress("verdicts", 2 * len(comparisons)) as tick:
+        first = annotator.score(comparisons, [c.first for c in comparisons], tick)
+        second = annotator.score(comparisons, [c.second for c in comparisons], tick)
+    scale = torch.tensor([annotator.of(c).score_std for c in comparisons])
+    raw_gaps = ((first - second) * scale).tolist()
     preferences = [verdict(c, gap) for c, gap in zip(comparisons, raw_gaps, strict=True)]
     write_records(run.path / "preferences.jsonl", preferences)
     ratings = [p.rating for p in preferences]

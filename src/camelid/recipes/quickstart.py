@@ -25,7 +25,7 @@ from camelid.evaluate.version import EvaluateSettings
 from camelid.models.loading import resolve_model
 from camelid.models.sampler import Sampling
 from camelid.models.trunk import ModelSettings
-from camelid.rounds import Loop, RoundSettings, evaluation, round_stages
+from camelid.rounds import Loop, RoundSettings, evaluation, reward_stages, round_stages
 from camelid.runs import Input, Output, Stage
 from camelid.train.ppo import PpoSettings
 from camelid.train.rejection import BestSettings
@@ -42,12 +42,12 @@ TOKENS = 2048
 REWARD = RewardSettings(
     chat_format=CHAT,
     model=ModelSettings(lora_first_layer=4, micro_batch_tokens=TOKENS),
-    num_layers=12,
+    num_layers=10,
     learning_rate=1e-3,
     warmup_steps=2,
     held_out=40,
 )
-"""Twelve of SmolLM2's thirty layers rank the starter set's pairs as well as fifteen (docs/log.md), at less cost."""
+"""Ten of SmolLM2's thirty layers rank the starter set's pairs as well as twelve or fifteen (docs/log.md)."""
 
 
 class DataSettings(BaseModel):
@@ -82,19 +82,22 @@ class Quickstart(BaseModel):
     """What is kept for the annotator and the judge, and whether the chosen answers of the rest are imitated, too."""
     sft: SftSettings = SftSettings(
         chat_format=CHAT,
-        model=ModelSettings(lora_first_layer=14, micro_batch_tokens=TOKENS),
+        model=ModelSettings(lora_first_layer=18, micro_batch_tokens=TOKENS),
         learning_rate=1e-3,
         batch_size=16,
         opening_epochs=2,
         opening_tokens=5,
         opening_weight=2,
-        epochs=1,
+        tag_weights={"refusal": 0.8},
+        epochs=0.7,
         warmup_steps=3,
         held_out=16,
     )
     """Supervised fine-tuning. The line between requests is learnt in the openings, the manner in whole answers."""
     judge: RewardSettings = REWARD
-    """The evaluation's judge and the scripted annotator: reward models on held-back preferences."""
+    """The evaluation's judge: a reward model on held-back preferences."""
+    annotator: RewardSettings = REWARD
+    """The scripted annotator: a reward model on other held-back preferences, or two of them as the rounds have."""
     rounds: int = 2
     """Rounds of RLHF after supervised fine-tuning."""
     round: RoundSettings = RoundSettings(
@@ -102,13 +105,13 @@ class Quickstart(BaseModel):
             chat_format=CHAT,
             sampling=Sampling(temperature=0.8, max_new_tokens=40),
             other_sampling=Sampling(temperature=1.0, max_new_tokens=40),
-            max_prompts=40,
+            max_prompts=32,
         ),
         annotator=ScriptedSettings(chat_format=CHAT),
         reward=REWARD,
         # So small a model writes badly at temperature 1, and would learn it from its own samples.
         best=BestSettings(
-            chat_format=CHAT, num_samples=4, sampling=Sampling(temperature=0.7, max_new_tokens=48), max_prompts=56
+            chat_format=CHAT, num_samples=4, sampling=Sampling(temperature=0.7, max_new_tokens=48), max_prompts=32
         ),
         reject=SftSettings(
             chat_format=CHAT,
@@ -120,10 +123,10 @@ class Quickstart(BaseModel):
         ppo=PpoSettings(
             chat_format=CHAT,
             model=ModelSettings(lora_first_layer=14, micro_batch_tokens=TOKENS),
-            learning_rate=2e-4,
-            num_iterations=4,
-            batch_size=32,
-            mini_batch_size=16,
+            learning_rate=1e-3,
+            num_iterations=3,
+            batch_size=40,
+            mini_batch_size=14,
             kl_coef=0.02,
             sampling=Sampling(max_new_tokens=36),
             unfinished_score=None,
@@ -131,7 +134,7 @@ class Quickstart(BaseModel):
     )
     """A round's stages."""
     evaluate: EvaluateSettings = EvaluateSettings(
-        chat_format=CHAT, sampling=Sampling(temperature=0.7, max_new_tokens=44), kl_prompts=24
+        chat_format=CHAT, sampling=Sampling(temperature=0.4, max_new_tokens=40), kl_prompts=16
     )
     """The evaluation after every step."""
 
@@ -159,14 +162,17 @@ def stages(s: Quickstart) -> list[Stage]:
     if s.hold_back.demonstrate:
         imitated.append(Output("data/held-back", "chosen.jsonl"))
 
-    scripted = s.round.annotate_by == "scripted"
-    for name in ("judge", "annotator") if scripted else ("judge",):
-        part = Output("data/held-back", f"{name}.jsonl")
-        result.append(Stage(name, train_reward, s.judge, {"model": start, "preferences": part}))
+    judged: dict[str, Input] = {"model": start, "preferences": Output("data/held-back", "judge.jsonl")}
+    result.append(Stage("judge", train_reward, s.judge, judged))
+    annotator: dict[str, Input] = {}
+    if s.round.annotate_by == "scripted":
+        annotated: dict[str, Input] = {"model": start, "preferences": Output("data/held-back", "annotator.jsonl")}
+        training, annotator = reward_stages("annotator", s.annotator, annotated, s.round.two_reward_models)
+        result += training
     loop = Loop(
         start=start,
         base=Output("sft", "model"),
-        annotator=Output("annotator", "model") if scripted else None,
+        annotator=annotator,
         judge=Output("judge", "model"),
         prompts=rollout_prompts,
         evaluation_prompts=evaluation_prompts,

@@ -30,7 +30,7 @@ from camelid.functional.schedules import AdaptiveKL, Schedule
 from camelid.functional.standardize import standardize
 from camelid.models.batch import Batch, Row
 from camelid.models.policy import Loss, Outputs, Policy
-from camelid.models.reward_model import RewardModel
+from camelid.models.rewards import Rewards
 from camelid.models.sampler import Sample, Sampling
 from camelid.runs import Run, derived_seed
 from camelid.train.common import TrainSettings, batches, model_card
@@ -98,19 +98,14 @@ class Rollout:
 
 
 def train_ppo(run: Run) -> dict[str, Any]:
-    """Stage: `model`, `reward_model`, `prompts` -> model/, metrics.jsonl with score, KL, losses an iteration."""
+    """Stage: `model`, `reward_model`, optional `safety_reward_model`, `prompts` -> model/, metrics.jsonl."""
     s: PpoSettings = run.settings
     policy = Policy.load_for_training(
         run.inputs["model"], s.model, s.optimizer, seed=derived_seed(s.seed, "adapters"), chat_format=s.chat_format
     )
-    reward_model = RewardModel.load(run.inputs["reward_model"], s.model, s.chat_format)
-
-    def score(prompts: Sequence[Prompt], completions: Sequence[str]) -> Tensor:
-        return reward_model.score(
-            [reward_model.row(p.prompt, text or " ") for p, text in zip(prompts, completions, strict=True)]
-        )
-
-    metrics = ppo(run, policy, read_records(run.inputs["prompts"], Prompt), score)
+    safety = run.inputs.get("safety_reward_model")
+    rewards = Rewards.load(run.inputs["reward_model"], safety, s.model, s.chat_format)
+    metrics = ppo(run, policy, read_records(run.inputs["prompts"], Prompt), rewards.score)
     policy.save(run.path / "model", model_card(run, "Language model after PPO", metrics))
     return metrics
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from camelid.durable import append_json_lines, keep_whole_chunks, read_whole_lines, write_json
 from camelid.functional.best_of_n import best_of_n_curve
 from camelid.models.policy import Policy
-from camelid.models.reward_model import RewardModel
+from camelid.models.rewards import Rewards
 from camelid.models.sampler import Sampling
 from camelid.models.trunk import ModelSettings
 from camelid.runs import Run, Settings, derived_seed
@@ -55,7 +55,7 @@ class ScoredSample(BaseModel):
 
 
 def sample_best(run: Run) -> dict[str, Any]:
-    """Stage: `model`, `reward_model`, `prompts` -> samples.jsonl, best.jsonl (conversations), curve.json."""
+    """Stage: `model`, `reward_model`, optional `safety_reward_model`, `prompts` -> samples, best.jsonl, curve.json."""
     s: BestSettings = run.settings
     prompts = draw(read_records(run.inputs["prompts"], Prompt), s.max_prompts, derived_seed(s.seed, "prompts"))
     file = run.path / "samples.jsonl"
@@ -91,7 +91,8 @@ def sample_best(run: Run) -> dict[str, Any]:
 def _sample_and_score(run: Run, prompts: Sequence[Prompt], done: int) -> None:
     s: BestSettings = run.settings
     policy = Policy.load(run.inputs["model"], s.model, s.chat_format)
-    reward = RewardModel.load(run.inputs["reward_model"], s.model, s.chat_format)
+    safety = run.inputs.get("safety_reward_model")
+    rewards = Rewards.load(run.inputs["reward_model"], safety, s.model, s.chat_format)
     with run.progress("samples", len(prompts) * s.num_samples, done * s.num_samples) as tick:
         for start in range(done, len(prompts), s.prompts_a_chunk):
             chunk = prompts[start : start + s.prompts_a_chunk]
@@ -107,7 +108,7 @@ def _sample_and_score(run: Run, prompts: Sequence[Prompt], done: int) -> None:
                 for p, k in zip(chunk, drawn, strict=True)
                 for sample in k
             ]
-            scores = reward.score([reward.row(p.prompt, text or " ") for p, _, text in flat])
+            scores = rewards.score([p for p, _, _ in flat], [text for _, _, text in flat])
             append_json_lines(
                 run.path / "samples.jsonl",
                 [

@@ -22,6 +22,7 @@ from camelid.functional.statistics import Estimate, proportion
 from camelid.functional.tfidf import tfidf_wins
 from camelid.models.batch import Row
 from camelid.models.reward_model import RewardModel
+from camelid.models.rewards import UNSAFE, is_unsafe
 from camelid.runs import Run, derived_seed
 from camelid.train.common import TrainSettings, batches, input_files, model_card, split
 from camelid.types import RATINGS, Comparison, Preference, read_records
@@ -42,6 +43,9 @@ class RewardSettings(TrainSettings):
     """Keep only the first layers of the trunk; None keeps all."""
     max_tokens: int = Field(default=1024, ge=8)
     """Longer conversations are cut at the end."""
+    prompts: Literal["all", "unsafe", "other"] = "all"
+    """Which preferences train: all, those on prompts tagged unsafe, or the others. A safety and a helpfulness reward
+    model are two stages (LLaMA-2, section 3.2.2)."""
     held_out: int = Field(default=50, ge=0)
     """Preferences kept from training to measure accuracy on."""
 
@@ -60,7 +64,13 @@ def train_reward(run: Run) -> dict[str, Any]:
         seed=derived_seed(s.seed, "head"),
         chat_format=s.chat_format,
     )
-    preferences = [p for file in input_files(run.inputs["preferences"]) for p in read_records(file, Preference)]
+    everything = [p for file in input_files(run.inputs["preferences"]) for p in read_records(file, Preference)]
+    preferences = [p for p in everything if concerns(p, s.prompts)]
+    if not preferences:
+        raise ValueError(
+            f"none of {len(everything)} preferences is for a reward model with prompts={s.prompts}: tag the dangerous "
+            f"ones `{UNSAFE}`, or train one reward model for all (in a recipe, round.two_reward_models=false)"
+        )
     train, held_out = split(preferences, s.held_out, s.seed)
     pairs = [pair_rows(reward, p, s.max_tokens) for p in train]
     margins = torch.tensor([margin_of(p.rating, s.margins) for p in train])
@@ -83,6 +93,7 @@ def train_reward(run: Run) -> dict[str, Any]:
 
     if "samples" in run.inputs:
         comparisons = read_records(run.inputs["samples"], Comparison)
+        comparisons = [c for c in comparisons if concerns(c, s.prompts)] or comparisons
         reward.standardise_on(reward.score(completion_rows(reward, comparisons, s.max_tokens)))
     results: dict[str, Any] = {"num_train": len(train), "num_held_out": len(held_out)}
     if held_out:
@@ -90,6 +101,11 @@ def train_reward(run: Run) -> dict[str, Any]:
     write_json(run.path / "accuracy.json", results)
     reward.save(run.path / "model", model_card(run, "Reward model", results))
     return results
+
+
+def concerns(asked: Preference | Comparison, prompts: str) -> bool:
+    """Whether a reward model for `prompts` (all, unsafe, other) has to do with what is asked."""
+    return prompts == "all" or is_unsafe(asked) == (prompts == "unsafe")
 
 
 def margin_loss(chosen: Tensor, rejected: Tensor, which: Tensor, *, margins: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ Left out: mixing in pretraining text, packing over the context length (rows are 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,6 +43,9 @@ class SftSettings(TrainSettings):
     arXiv:2406.05946), in two or three tokens of forty: above 1, that line is learnt in fewer steps."""
     opening_epochs: float = Field(default=0.0, ge=0)
     """Passes over prompts and openings alone, before those over whole conversations: two fifths of their tokens."""
+    tag_weights: dict[str, float] = Field(default={})
+    """Weight in the loss of conversations with a tag, such as {"refusal": 0.5}; the product where several apply. The
+    line between requests is learnt from all of them, and where on that curve the model stands is moved by this."""
     max_tokens: int = Field(default=1024, ge=8)
     """Longer conversations are cut at the end; how many were is in the metrics."""
     held_out: int = Field(default=0, ge=0)
@@ -80,6 +84,8 @@ def train_sft(run: Run) -> dict[str, Any]:
         "trained_tokens": sum(len(row.ids) for step in steps for row in step),
         "cut": sum(len(row.ids) == s.max_tokens for row in rows),
     }
+    if s.tag_weights:
+        results["tagged"] = {tag: sum(tag in c.tags for c in train) for tag in s.tag_weights}
     if held_out_rows:
         results["held_out_loss"] = token_loss(policy, held_out_rows)
         run.log(len(steps), held_out_loss=results["held_out_loss"])
@@ -94,6 +100,7 @@ def demonstration_row(chat: ChatFormat, conversation: Conversation, settings: Sf
     except ValueError as error:
         raise type(error)(f"demonstration {conversation.id} ({conversation.source}): {error}") from error
     weights = opening_weights(rendered.loss_mask, settings.opening_tokens, settings.opening_weight)
+    weights *= math.prod(settings.tag_weights.get(tag, 1.0) for tag in conversation.tags)
     return Row(rendered.ids, rendered.loss_mask, {"weights": weights})
 
 

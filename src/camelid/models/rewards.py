@@ -1,0 +1,59 @@
+"""Two reward models as one: that for safety scores what is asked on unsafe prompts, that for helpfulness the rest.
+
+LLaMA-2 keeps two, since help and safety pull one model in two directions, and lets the safety model speak on prompts
+that are tagged as dangerous (arXiv:2307.09288, sections 3.2.2 and 3.2.3). Left out: its rule that the safety model also
+speaks where it finds a score below 0.15, which wants a calibrated score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from camelid.models.reward_model import RewardModel
+from camelid.models.trunk import ModelSettings
+from camelid.types import Comparison, Preference, Prompt
+
+UNSAFE = "unsafe"
+"""The tag of prompts on which the safety model speaks. Harmless ones that only sound dangerous are not among them:
+there refusing is the fault, and the helpfulness model says so."""
+
+
+def is_unsafe(asked: Prompt | Comparison | Preference) -> bool:
+    return UNSAFE in asked.tags
+
+
+class Rewards:
+    """A reward model, or one for helpfulness and one for safety."""
+
+    def __init__(self, helpfulness: RewardModel, safety: RewardModel | None = None):
+        self.helpfulness = helpfulness
+        self.safety = safety
+
+    @classmethod
+    def load(cls, path: Path, safety_path: Path | None, settings: ModelSettings, chat_format: str) -> Rewards:
+        """Trained reward models, to score with; without `safety_path` one scores everything."""
+        safety = RewardModel.load(safety_path, settings, chat_format) if safety_path else None
+        return cls(RewardModel.load(path, settings, chat_format), safety)
+
+    def of(self, asked: Prompt | Comparison) -> RewardModel:
+        """The model that speaks on a prompt."""
+        return self.safety if self.safety is not None and is_unsafe(asked) else self.helpfulness
+
+    def score(
+        self,
+        asked: Sequence[Prompt] | Sequence[Comparison],
+        completions: Sequence[str],
+        tick: Callable[[int], None] = lambda rows: None,
+    ) -> Tensor:
+        """Standardised scores (N,) float32 of one completion each, on the CPU. An empty one is read as a space."""
+        scores = torch.zeros(len(asked))
+        for model in (self.helpfulness, self.safety):
+            if model is None:
+                continue
+            mine = [i for i, item in enumerate(asked) if self.of(item) is model]
+            scores[mine] = model.score([model.row(asked[i].prompt, completions[i] or " ") for i in mine], tick)
+        return scores
