@@ -88,8 +88,8 @@ class Quickstart(BaseModel):
         opening_epochs=2,
         opening_tokens=5,
         opening_weight=2,
-        tag_weights={"refusal": 0.8},
-        epochs=0.7,
+        tag_weights={"refusal": 0.6},
+        epochs=0.6,
         warmup_steps=3,
         held_out=16,
     )
@@ -125,8 +125,8 @@ class Quickstart(BaseModel):
             model=ModelSettings(lora_first_layer=14, micro_batch_tokens=TOKENS),
             learning_rate=1e-3,
             num_iterations=3,
-            batch_size=40,
-            mini_batch_size=14,
+            batch_size=36,
+            mini_batch_size=12,
             kl_coef=0.02,
             sampling=Sampling(max_new_tokens=36),
             unfinished_score=None,
@@ -134,7 +134,7 @@ class Quickstart(BaseModel):
     )
     """A round's stages."""
     evaluate: EvaluateSettings = EvaluateSettings(
-        chat_format=CHAT, sampling=Sampling(temperature=0.4, max_new_tokens=40), kl_prompts=16
+        chat_format=CHAT, sampling=Sampling(temperature=0.4, max_new_tokens=36), kl_prompts=12
     )
     """The evaluation after every step."""
 
