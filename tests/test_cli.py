@@ -122,6 +122,8 @@ def process(tmp_path, *words, code="from camelid.cli import main; sys.exit(main(
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONPATH": source} | variables,
+        # A shell's background job ignores Ctrl-C, and its children with it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 

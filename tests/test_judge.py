@@ -255,9 +255,9 @@ def test_rounds_take_the_judge_that_their_settings_name(tmp_path):
     from camelid.evaluate.version import EvaluateSettings
     from camelid.rounds import Loop, RoundSettings, round_stages
 
-    def preferences_stage(annotator=None, **settings):
+    def preferences_stage(annotator=(), **settings):
         model = tmp_path
-        loop = Loop(model, model, annotator, model, model, [], [], newest=model, previous=model)
+        loop = Loop(model, model, dict(annotator), model, model, [], [], newest=model, previous=model)
         stages = round_stages(1, loop, RoundSettings(**settings), EvaluateSettings())
         return next(s for s in stages if s.name == "round-1/preferences")
 
@@ -266,7 +266,7 @@ def test_rounds_take_the_judge_that_their_settings_name(tmp_path):
     assert (chosen.function, chosen.settings, set(chosen.inputs)) == (annotate_by_judge, by_judge, {"comparisons"})
     own = preferences_stage(annotate_by="judge", judge=by_judge, judge_question=tmp_path / "q.txt")
     assert own.inputs["question"] == tmp_path / "q.txt"
-    scripted = preferences_stage(annotator=tmp_path / "annotator")
+    scripted = preferences_stage(annotator={"reward_model": tmp_path / "annotator"})
     assert scripted.function.__name__ == "annotate_by_reward_model"
     assert scripted.inputs["reward_model"] == tmp_path / "annotator"
     with pytest.raises(ValueError, match=r"no scripted annotator; set round\.annotate_by=judge"):

@@ -3,10 +3,14 @@
 import json
 
 import pytest
+import torch
 
 from camelid import settings_text
 from camelid.commands.runs import newest_model
+from camelid.evaluate.version import read_answers
+from camelid.models.batch import Row
 from camelid.models.policy import Policy
+from camelid.models.trunk import ModelSettings
 from camelid.recipes.quickstart import STARTER, Quickstart, stages
 from camelid.runs import execute, read_manifest
 from tiny import write_tiny_llama
@@ -54,6 +58,7 @@ def run(tmp_path_factory):
         "round.ppo.sampling.max_new_tokens": 8,
         "evaluate.sampling.max_new_tokens": 8,
         "evaluate.kl_prompts": 4,
+        "evaluate.model.precision": "float32",
     }
     settings = settings_text.change(Quickstart(), [f"{name}={value}" for name, value in changes.items()])
     plan = stages(settings)
@@ -82,6 +87,25 @@ def test_the_report_holds_what_the_stages_measured(run):
     assert [p["step"] for p in report["ppo"][0]["points"]] == [1, 2]
     assert any("scripted annotator" in note for note in report["notes"])
     assert "round-1/ppo" in (finished["report"] / "report.html").read_text()
+
+
+def test_the_kl_from_the_start_is_what_scoring_with_both_models_gives(run):
+    folder, finished, _, _ = run
+    path = finished["round-1/evaluate-ppo"]
+    answers = read_answers(path / "answers.jsonl")[:: 18 // 4]
+    rows = [Row([*a.prompt_ids, *a.ids], [False] * len(a.prompt_ids) + [True] * len(a.ids)) for a in answers]
+    settings = Quickstart().evaluate
+
+    def totals(model):
+        policy = Policy.load(model, ModelSettings(precision="float32"), settings.chat_format)
+        scored = policy.logprobs(rows, temperature=settings.sampling.temperature)
+        return torch.stack([logprobs.sum() for logprobs in scored])
+
+    version, start = totals(finished["round-1/ppo"] / "model"), totals(folder / "start")
+    torch.testing.assert_close(torch.tensor([a.logprob for a in answers]), version, atol=1e-3, rtol=0)
+    kl = json.loads((path / "results.json").read_text())["kl_from_start"]
+    assert kl["n"] == len(answers)
+    assert kl["value"] == pytest.approx((version - start).mean().item(), abs=1e-3)
 
 
 def test_no_preference_stands_in_two_parts(run):

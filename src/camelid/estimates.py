@@ -132,11 +132,10 @@ def evaluate_version(s: Any, reads: Reads, cost: Cost) -> Left:
     cost.score(judge, prompts.number * (prompts.prompt_tokens + new), at_once=s.model.micro_batch_tokens)
     if "start_model" in reads and s.kl_prompts:
         rows = min(s.kl_prompts, prompts.number)
-        for name in ("model", "start_model"):
-            cost.unload()
-            other = reads.shape(name)
-            cost.load(other)
-            cost.score(other, rows * (prompts.prompt_tokens + new), with_head=rows * new)
+        start = reads.shape("start_model")
+        cost.unload()
+        cost.load(start)
+        cost.score(start, rows * (prompts.prompt_tokens + new), with_head=rows * new)
     return {}
 
 

@@ -60,6 +60,8 @@ class Answer(BaseModel):
     tags: tuple[str, ...]
     prompt_ids: list[int]
     ids: list[int]
+    logprob: float
+    """Of all `ids` together, at the sampling temperature (at 0, at temperature 1)."""
     text: str
     finished: bool
     refused: bool
@@ -112,6 +114,7 @@ def _answer(run: Run, prompts: Sequence[Prompt], done: int) -> None:
                     tags=p.tags,
                     prompt_ids=prompt_ids,
                     ids=samples[0].ids,
+                    logprob=sum(samples[0].logprobs),
                     text=text,
                     finished=samples[0].finished,
                     refused=is_refusal(text),
@@ -182,15 +185,11 @@ def mean(values: Sequence[float]) -> dict[str, Any] | None:
 def _kl_from_start(run: Run, answers: Sequence[Answer]) -> dict[str, Any] | None:
     """KL(version || start) a completion, in nats: the mean log-ratio over the version's own samples.
 
-    At the sampling temperature both models are looked at as sampled, so the estimate is unbiased for what was drawn.
+    The version's part was noted by the sampler; both are taken at the sampling temperature, so the estimate is unbiased
+    for what was drawn.
     """
     s: EvaluateSettings = run.settings
     rows = [Row([*a.prompt_ids, *a.ids], [False] * len(a.prompt_ids) + [True] * len(a.ids)) for a in answers]
-    temperature = s.sampling.temperature or 1.0
-
-    def totals(model: Path) -> list[float]:
-        policy = Policy.load(model, s.model, s.chat_format)
-        return [float(logprobs.sum()) for logprobs in policy.logprobs(rows, temperature=temperature)]
-
-    version, start = totals(run.inputs["model"]), totals(run.inputs["start_model"])
-    return mean([a - b for a, b in zip(version, start, strict=True)])
+    start = Policy.load(run.inputs["start_model"], s.model, s.chat_format)
+    theirs = start.logprobs(rows, temperature=s.sampling.temperature or 1.0)
+    return mean([a.logprob - float(logprobs.sum()) for a, logprobs in zip(answers, theirs, strict=True)])
