@@ -120,3 +120,13 @@ def test_a_stage_has_exactly_one_settings_class_of_its_own():
         settings_text.stage_settings(module)
     module.Own = type("Own", (Settings,), {"__module__": "stage_module"})
     assert settings_text.stage_settings(module) is module.Own
+
+
+def test_a_table_is_set_as_json_and_its_values_are_checked():
+    from camelid.train.sft import SftSettings
+
+    settings = settings_text.change(SftSettings(), ['tag_weights={"unsafe": 0.5, "short": 2}'])
+    assert settings.tag_weights == {"unsafe": 0.5, "short": 2}
+    for text, reason in (("unsafe", "write a table as JSON"), ('{"unsafe": -1}', "greater than or equal to 0")):
+        with pytest.raises(ValueError, match=reason):
+            settings_text.change(SftSettings(), [f"tag_weights={text}"])

@@ -33,7 +33,10 @@ def change(settings: M, assignments: Sequence[str]) -> M:
             place = place.get(parent) if isinstance(place, dict) else None  # type: ignore[assignment]
         if not isinstance(place, dict) or leaf not in place:
             raise ValueError(f"--set {assignment}: no setting {name!r}; there are: {', '.join(_near(values, name))}")
-        if isinstance(place[leaf], dict):
+        if isinstance(place[leaf], dict) and _is_table(settings, [*parents, leaf]):
+            if not isinstance(_value(text, None), dict):
+                raise ValueError(f"--set {assignment}: write a table as JSON, such as '{name}={{\"key\": 1}}'")
+        elif isinstance(place[leaf], dict):
             raise ValueError(f"--set {assignment}: {name} is a group; set one of: {', '.join(sorted(place[leaf]))}")
         if isinstance(place[leaf], list) and text.startswith("[") and not _is_json(text):
             raise ValueError(f'--set {assignment}: write a list as JSON, such as \'{name}=["a", "b"]\'')
@@ -69,6 +72,14 @@ def stage_settings(module: ModuleType) -> type[Settings]:
     if len(own) != 1:
         raise ValueError(f"{module.__name__} must define one settings class, not {len(own)}")
     return own[0]
+
+
+def _is_table(settings: BaseModel, path: list[str]) -> bool:
+    """Whether a setting is a table with free keys, not a group of settings."""
+    value: Any = settings
+    for name in path:
+        value = getattr(value, name, None)
+    return isinstance(value, dict)
 
 
 def _is_json(text: str) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat
 from torch import Tensor
 
 from camelid.functional.sft import sft_loss
@@ -43,7 +43,7 @@ class SftSettings(TrainSettings):
     arXiv:2406.05946), in two or three tokens of forty: above 1, that line is learnt in fewer steps."""
     opening_epochs: float = Field(default=0.0, ge=0)
     """Passes over prompts and openings alone, before those over whole conversations: two fifths of their tokens."""
-    tag_weights: dict[str, float] = Field(default={})
+    tag_weights: dict[str, NonNegativeFloat] = Field(default={})
     """Weight in the loss of conversations with a tag, such as {"refusal": 0.5}; the product where several apply. The
     line between requests is learnt from all of them, and where on that curve the model stands is moved by this."""
     max_tokens: int = Field(default=1024, ge=8)
