@@ -138,3 +138,14 @@ def test_the_chat_takes_the_last_model_and_it_answers(run):
     model = newest_model(folder / "run")
     assert model == finished["round-1/ppo"] / "model"
     assert Policy.load(model).chat.template == Policy.load(model, chat_format="chatml").chat.template
+
+
+def test_another_seed_draws_everything_anew_and_gives_all_versions_the_same_random_numbers(tmp_path):
+    model = str(write_tiny_llama(tmp_path / "start"))
+    zero, one = (stages(Quickstart(start_model=model, seed=seed)) for seed in (0, 1))
+    assert all(stage.settings.seed < 100 for stage in zero)
+    assert all(a.settings.seed != b.settings.seed for a, b in zip(zero, one, strict=True))
+    evaluations = {stage.settings.seed for stage in one if "evaluate-" in stage.name}
+    assert len(evaluations) == 1
+    practice = [stage.settings.seed for stage in one if stage.name.endswith("/ppo")]
+    assert len(set(practice)) == len(practice) == 2

@@ -17,7 +17,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,6 +65,15 @@ class Stage:
     function: Callable[[Run], Mapping[str, Any]]
     settings: Settings
     inputs: Mapping[str, Input | Sequence[Input]] = field(default_factory=dict)
+
+
+def reseeded(stages: Sequence[Stage], seed: int) -> list[Stage]:
+    """The stages with other random numbers throughout; those that shared a seed still do. Seed 0 changes nothing."""
+
+    def settings(stage: Stage) -> Settings:
+        return stage.settings.model_copy(update={"seed": derived_seed(seed, stage.settings.seed)})
+
+    return [replace(stage, settings=settings(stage)) for stage in stages] if seed else list(stages)
 
 
 class Inputs(dict[str, Any]):

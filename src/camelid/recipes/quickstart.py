@@ -26,7 +26,7 @@ from camelid.models.loading import resolve_model
 from camelid.models.sampler import Sampling
 from camelid.models.trunk import ModelSettings
 from camelid.rounds import Loop, RoundSettings, evaluation, reward_stages, round_stages
-from camelid.runs import Input, Output, Stage
+from camelid.runs import Input, Output, Stage, reseeded
 from camelid.train.ppo import PpoSettings
 from camelid.train.rejection import BestSettings
 from camelid.train.reward import RewardSettings, train_reward
@@ -70,6 +70,8 @@ class Quickstart(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
+    seed: int = 0
+    """Seed of the whole run: another draws everything anew, the parts that are held back included."""
     start_model: str = "smollm2-135m"
     """The model to begin with: a known name, a local folder, a Hugging Face id."""
     data: DataSettings = DataSettings()
@@ -191,4 +193,4 @@ def stages(s: Quickstart) -> list[Stage]:
 
     everything = [Output(stage.name, "") for stage in result]
     result.append(Stage("report", write_run_report, ReportSettings(title="quickstart"), {"stages": everything}))
-    return result
+    return reseeded(result, s.seed)
