@@ -4,14 +4,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# On two cores two torch processes whose threads spin slow each other thirtyfold.
-export OMP_WAIT_POLICY = passive
-
 .PHONY: demo test test-fast lint clean
 
 demo: $(VENV)/installed
 	$(BIN)/camelid run quickstart
 
+# Some tests start a second torch process: on two cores, threads that spin would slow each other thirtyfold.
+test test-fast: export OMP_WAIT_POLICY = passive
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest
 

@@ -9,7 +9,7 @@ import pytest
 
 from camelid.annotate.hold_back import HoldBackSettings, hold_back
 from camelid.runs import Stage, execute
-from camelid.types import Conversation, Message, Preference, read_records, write_records
+from camelid.types import RATINGS, Conversation, Message, Preference, read_records, write_records
 
 
 def preference(prompt: int, number: int, kind: str) -> Preference:
@@ -66,3 +66,10 @@ def test_the_chosen_answers_of_the_training_part_are_left_as_demonstrations(tmp_
     expected = {(p.prompt, p.chosen) for p in train if p.kind == "safety"}
     assert {(c.messages[:-1], c.messages[-1].content) for c in demonstrations} == expected
     assert 0 < len(demonstrations) == len(expected) < len(train)
+
+
+@pytest.mark.parametrize("rating", RATINGS)
+def test_only_clearly_better_answers_are_left_as_demonstrations(tmp_path, rows, rating):
+    parts(tmp_path, [row.model_copy(update={"rating": rating}) for row in rows], demonstrate=["safety", "helpfulness"])
+    file = next((tmp_path / "runs").glob("split-*")) / "chosen.jsonl"
+    assert bool(read_records(file, Conversation)) == (rating in ("better", "significantly better"))

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from camelid import __version__
+from camelid import __version__, process
 
 STAGES = {
     "import": "camelid.collect.stage:import_data",
@@ -122,8 +122,7 @@ def _command(commands: Any, name: str, place: str, text: str, *, json: bool = Fa
 
 def main(words: Sequence[str] | None = None) -> int:
     """Entry point of `camelid`. Returns the exit code."""
-    # On two cores two torch processes whose threads spin slow each other thirtyfold; torch reads it when it is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    process.prepare()
     words = sys.argv[1:] if words is None else words
     arguments = None if words and words[0] in STAGES else parser().parse_args(words)
     # Not through SIGINT: a shell's background job ignores that one, and SIGTERM would be lost with it.

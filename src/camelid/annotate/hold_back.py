@@ -22,7 +22,8 @@ class HoldBackSettings(Settings):
     max_rows: int = Field(default=0, ge=0)
     """Use only so many preferences in all; 0 for all."""
     demonstrate: tuple[Kind, ...] = ()
-    """Kinds of which the training part's chosen answers are also left as demonstrations, in chosen.jsonl."""
+    """Kinds of which the training part's chosen answers are also left as demonstrations, in chosen.jsonl; of rated
+    pairs only the clearly better answers, since of two bad ones the less bad is still no example."""
 
 
 def hold_back(run: Run) -> dict[str, Any]:
@@ -51,7 +52,8 @@ def hold_back(run: Run) -> dict[str, Any]:
             parts[name] += [row for same_prompt in part for row in same_prompt]
     for name, preferences in parts.items():
         write_records(run.path / f"{name}.jsonl", preferences)
-    chosen = {(p.prompt, p.chosen): p for p in parts["train"] if p.kind in s.demonstrate}
+    clear = [p for p in parts["train"] if p.rating in (None, "significantly better", "better")]
+    chosen = {(p.prompt, p.chosen): p for p in clear if p.kind in s.demonstrate}
     demonstrations = [
         Conversation(
             messages=(*p.prompt, Message(role="assistant", content=p.chosen)),

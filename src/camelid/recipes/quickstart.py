@@ -80,18 +80,20 @@ class Quickstart(BaseModel):
     """How demonstrations are read."""
     preferences: ImportSettings = ImportSettings(kind="preferences")
     """How preferences are read."""
-    hold_back: HoldBackSettings = HoldBackSettings(annotator_share=0.25, judge_share=0.35, demonstrate=("helpfulness",))
+    hold_back: HoldBackSettings = HoldBackSettings(
+        annotator_share=0.25, judge_share=0.35, demonstrate=("helpfulness", "safety")
+    )
     """What is kept for the annotator and the judge, and whether the chosen answers of the rest are imitated, too."""
     sft: SftSettings = SftSettings(
         chat_format=CHAT,
         model=ModelSettings(lora_first_layer=18, micro_batch_tokens=TOKENS),
-        learning_rate=1e-3,
+        learning_rate=3e-3,
         batch_size=16,
         opening_epochs=2,
         opening_tokens=5,
         opening_weight=2,
-        tag_weights={"refusal": 0.6},
-        epochs=0.6,
+        tag_weights={"refusal": 0.3, "unsafe": 0.3},
+        epochs=0.5,
         warmup_steps=3,
         held_out=16,
     )
@@ -135,9 +137,8 @@ class Quickstart(BaseModel):
         ),
     )
     """A round's stages."""
-    # Colder, and it repeats itself; warmer, and requests are told apart less well (docs/log.md).
     evaluate: EvaluateSettings = EvaluateSettings(
-        chat_format=CHAT, sampling=Sampling(temperature=0.4, max_new_tokens=36), kl_prompts=12
+        chat_format=CHAT, sampling=Sampling(temperature=0.7, max_new_tokens=36), kl_prompts=12
     )
     """The evaluation after every step."""
 

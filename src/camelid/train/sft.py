@@ -42,7 +42,7 @@ class SftSettings(TrainSettings):
     """Weight of a turn's opening in the loss. Whether to help or refuse is decided there (Qi et al. 2024,
     arXiv:2406.05946), in two or three tokens of forty: above 1, that line is learnt in fewer steps."""
     opening_epochs: float = Field(default=0.0, ge=0)
-    """Passes over prompts and openings alone, before those over whole conversations: two fifths of their tokens."""
+    """Passes over prompts and openings alone, after those over whole conversations: two fifths of their tokens."""
     tag_weights: dict[str, NonNegativeFloat] = Field(default={})
     """Weight in the loss of conversations with a tag, such as {"refusal": 0.5}; the product where several apply. The
     line between requests is learnt from all of them, and where on that curve the model stands is moved by this."""
@@ -64,8 +64,8 @@ def train_sft(run: Run) -> dict[str, Any]:
     held_out_rows = [demonstration_row(policy.chat, c, s) for c in held_out]
 
     openings = batches(len(rows), 2 * s.batch_size, s.opening_epochs, derived_seed(s.seed, "openings"))
-    steps = [[opening(rows[i], s.opening_tokens) for i in step] for step in openings]
-    steps += [[rows[i] for i in step] for step in batches(len(rows), s.batch_size, s.epochs, s.seed)]
+    steps = [[rows[i] for i in step] for step in batches(len(rows), s.batch_size, s.epochs, s.seed)]
+    steps += [[opening(rows[i], s.opening_tokens) for i in step] for step in openings]
     start = run.resume(policy.load_state)
     if start == 0 and held_out_rows:
         run.log(0, held_out_loss=token_loss(policy, held_out_rows))

@@ -1,0 +1,44 @@
+"""What camelid asks of OpenMP and of the C library for its own process, before torch is loaded.
+
+`benchmarks/process.py` says what it saves. Left out: processor affinity and huge pages, which are the administrator's.
+Imports no torch: OpenMP reads its settings when torch is loaded.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+SPIN_COUNT = "20000"
+"""Turns that a waiting thread of libgomp makes, some tens of microseconds."""
+TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4
+"""Parameters of glibc's mallopt, by their numbers in malloc.h."""
+
+
+def prepare() -> None:
+    """Settle how this process waits and how it keeps memory."""
+    spin_briefly()
+    keep_freed_memory()
+
+
+def spin_briefly() -> None:
+    """Let a waiting thread spin for microseconds before it sleeps; an OMP_WAIT_POLICY from outside is left alone.
+
+    Between two operators that is shorter than waking up. libgomp's own milliseconds are too long: two such processes
+    on two cores slow each other thirtyfold. Where several share the cores, OMP_WAIT_POLICY=passive is right.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ["OMP_WAIT_POLICY"] = "passive"
+        os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
+
+
+def keep_freed_memory() -> bool:
+    """Let glibc keep large freed blocks, since every step asks for the same again; returns whether it does.
+
+    Otherwise each comes from the kernel, page by page and zeroed. Other C libraries are left as they are.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    wanted = ((MMAP_MAX, 0), (TRIM_THRESHOLD, -1), (TOP_PAD, 64 << 20))
+    return all([mallopt(parameter, value) == 1 for parameter, value in wanted])
