@@ -77,7 +77,7 @@ def _add_models(commands: Any) -> None:
 
     chat = _command(commands, "chat", "models:chat", "talk to the result of a run, or to any model")
     chat.add_argument("model", help="a run's folder, a model's folder or name")
-    chat.add_argument("--temperature", type=float, default=0.4)
+    chat.add_argument("--temperature", type=float, default=0.7)
     chat.add_argument("--max-new-tokens", type=int, default=256)
 
     mask = _command(commands, "show-mask", "models:show_mask", "print conversations, trained tokens coloured")

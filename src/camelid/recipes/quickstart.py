@@ -89,11 +89,11 @@ class Quickstart(BaseModel):
         model=ModelSettings(lora_first_layer=18, micro_batch_tokens=TOKENS),
         learning_rate=3e-3,
         batch_size=16,
-        opening_epochs=2,
+        opening_epochs=2.5,
         opening_tokens=5,
         opening_weight=2,
-        tag_weights={"refusal": 0.3, "unsafe": 0.3},
-        epochs=0.5,
+        tag_weights={"refusal": 0.35, "unsafe": 0.35},
+        epochs=0.6,
         warmup_steps=3,
         held_out=16,
     )
@@ -127,7 +127,7 @@ class Quickstart(BaseModel):
         ppo=PpoSettings(
             chat_format=CHAT,
             model=ModelSettings(lora_first_layer=14, micro_batch_tokens=TOKENS),
-            learning_rate=1e-3,
+            learning_rate=5e-4,
             num_iterations=3,
             batch_size=36,
             mini_batch_size=12,
