@@ -59,7 +59,7 @@ def test_a_tag_weighs_its_conversations(tied_llama, tmp_path):
 
 
 @pytest.mark.parametrize("opening_epochs", [0.0, 2.0])
-def test_openings_come_first_and_cost_few_tokens(tied_llama, tmp_path, opening_epochs):
+def test_openings_come_last_and_cost_few_tokens(tied_llama, tmp_path, opening_epochs):
     def talk(n: int) -> Conversation:
         messages = (
             Message(role="user", content=f"Capital {n}?"),
@@ -82,6 +82,6 @@ def test_openings_come_first_and_cost_few_tokens(tied_llama, tmp_path, opening_e
     assert metrics["num_demonstrations"] == 8
     steps = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
     assert len(steps) == 4 + 2 * opening_epochs
+    assert all(step["count"] > 2 * 2 * 3 for step in steps[:4])
     # Opening steps hold twice the rows, but only two tokens of each train, at weight 3.
-    assert [step["count"] for step in steps[: int(2 * opening_epochs)]] == [4 * 2 * 3] * int(2 * opening_epochs)
-    assert steps[-1]["count"] > 2 * 2 * 3
+    assert [step["count"] for step in steps[4:]] == [4 * 2 * 3] * int(2 * opening_epochs)

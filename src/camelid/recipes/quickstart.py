@@ -115,7 +115,7 @@ class Quickstart(BaseModel):
         reward=REWARD,
         # So small a model writes badly at temperature 1, and would learn it from its own samples.
         best=BestSettings(
-            chat_format=CHAT, num_samples=4, sampling=Sampling(temperature=0.7, max_new_tokens=48), max_prompts=32
+            chat_format=CHAT, num_samples=4, sampling=Sampling(temperature=0.7, max_new_tokens=72), max_prompts=32
         ),
         reject=SftSettings(
             chat_format=CHAT,
