@@ -36,8 +36,9 @@ def hold_back(s: Any, reads: Reads, cost: Cost) -> Left:
     rows = reads.rows("preferences").first(s.max_rows)
     shares = {"judge": s.judge_share, "annotator": s.annotator_share, "train": 1 - s.judge_share - s.annotator_share}
     parts: Left = {f"{name}.jsonl": rows._replace(number=rows.number * share) for name, share in shares.items()}
-    # How many are of which kind is not known before the run: half is the starter set's share of each.
-    chosen = rows._replace(number=rows.number * shares["train"] * len(s.demonstrate) / 2)
+    # How many are of which kind, and rated how, is not known before the run: of the starter set half are of each kind,
+    # and three quarters have a clearly better answer.
+    chosen = rows._replace(number=rows.number * shares["train"] * len(s.demonstrate) / 2 * 0.75)
     return parts | {"chosen.jsonl": chosen}
 
 
