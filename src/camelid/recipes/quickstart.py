@@ -92,7 +92,7 @@ class Quickstart(BaseModel):
         opening_epochs=2.5,
         opening_tokens=5,
         opening_weight=2,
-        tag_weights={"refusal": 0.35, "unsafe": 0.35},
+        tag_weights={"refusal": 0.25, "unsafe": 0.25},
         epochs=0.6,
         warmup_steps=3,
         held_out=16,
