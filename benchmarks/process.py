@@ -18,11 +18,13 @@ import sys
 import time
 from pathlib import Path
 
+from camelid.process import SPIN_COUNT, keep_freed_memory
+
 SETTINGS = {
     "as they come": ({}, False),
     "passive": ({"OMP_WAIT_POLICY": "passive"}, False),
     "passive, memory kept": ({"OMP_WAIT_POLICY": "passive"}, True),
-    "camelid's": ({"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "20000"}, True),
+    "camelid's": ({"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": SPIN_COUNT}, True),
 }
 """Environment, and whether freed memory is kept."""
 
@@ -68,8 +70,6 @@ def main() -> None:
     parser.add_argument("--work", choices=["keep", "plain"], help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.work:
-        from camelid.process import keep_freed_memory
-
         if chosen.work == "keep" and not keep_freed_memory():
             raise SystemExit("this C library cannot be told to keep freed memory")
         print(json.dumps(work(Path(chosen.model))))
