@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camelid.evaluate.figure_labels import overlap_areas, place_labels
-from camelid.evaluate.figure_path import draw_path, limits, version_points
-from camelid.evaluate.figure_style import DARK, LIGHT, THEMES, version_colours
-from camelid.evaluate.page_headline import difference_interval, headlines
-from camelid.evaluate.page_numbers import (
+from camelid.evaluate.report.figure_labels import overlap_areas, place_labels
+from camelid.evaluate.report.figure_path import draw_path, limits, version_points
+from camelid.evaluate.report.figure_style import DARK, LIGHT, THEMES, version_colours
+from camelid.evaluate.report.page_headline import difference_interval, headlines
+from camelid.evaluate.report.page_numbers import (
     PLAIN,
     SHARE,
     decimals,

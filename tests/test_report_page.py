@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from camelid.evaluate.page import write_report
+from camelid.evaluate.report.page import write_report
 from report_example import VERSIONS, estimate, full_report
 
 FIGURES = {"helpfulness-safety", "over-refusal", "reward-drift", "ppo", "best-of-n", "reward-accuracy"}
@@ -308,5 +308,5 @@ def test_many_versions_and_one_observation(tmp_path: Path) -> None:
 
 
 def test_page_module_imports_neither_torch_nor_matplotlib() -> None:
-    code = "import sys, camelid.evaluate.page; sys.exit(bool({'torch', 'matplotlib'} & set(sys.modules)))"
+    code = "import sys, camelid.evaluate.report.page; sys.exit(bool({'torch', 'matplotlib'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

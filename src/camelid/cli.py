@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from camelid import __version__, process
+from camelid.commands import eval_words
 
 STAGES = {
     "import": "camelid.collect.stage:import_data",
@@ -41,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"camelid {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_recipes, _add_runs, _add_models, _add_data, _add_stages):
+    for add in (_add_recipes, _add_runs, _add_models, _add_data, _add_eval, _add_stages):
         add(commands)
     return top
 
@@ -99,6 +100,10 @@ def _add_data(commands: Any) -> None:
     convert.add_argument("--to", default="camelid", help="camelid, openai, sharegpt, alpaca, hh or trl")
     convert.add_argument("--kind", default="", choices=["conversations", "preferences", "prompts"])
     convert.add_argument("--strict", action="store_true", help="stop at the first row that does not fit")
+
+
+def _add_eval(commands: Any) -> None:
+    eval_words.add(_noun(commands, "eval", "measure: win rates, agreement, benchmarks, safety, judges"), _command)
 
 
 def _add_stages(commands: Any) -> None:

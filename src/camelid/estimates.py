@@ -156,6 +156,6 @@ TABLE: dict[str, Callable[[Any, Reads, Cost], Left]] = {
     "camelid.train.rejection.sample_best": sample_best,
     "camelid.train.ppo.train_ppo": train_ppo,
     "camelid.evaluate.version.evaluate_version": evaluate_version,
-    "camelid.evaluate.report.write_run_report": write_run_report,
+    "camelid.evaluate.report.stage.write_run_report": write_run_report,
 }
 """By module and name of the stage's function, as manifests write it."""

@@ -105,35 +105,67 @@ def sum_up(first: str, second: str, reviews: Iterable[Review]) -> PairScores:
 
 
 def score_review_set(
-    folder: str | os.PathLike[str], questions: str | os.PathLike[str], *, category: str | None = None
+    folder: str | os.PathLike[str], questions: str | os.PathLike[str] | None = None, *, category: str | None = None
 ) -> list[PairScores]:
-    """Every `review_FIRST_SECOND.jsonl` of `folder`, in order of file name.
+    """Every `review_FIRST_SECOND.jsonl` of `folder`, in order of file name; `folder` may be one such file.
 
     `questions`: the question file, JSON Lines with `question_id` and `category`. `category` restricts the sums to the
     questions of one (Vicuna's are generic, knowledge, roleplay, common-sense, fermi, counterfactual, coding, math,
     writing). Raises ValueError for a question that is unknown or reviewed twice, and for a folder without reviews.
     """
-    categories = {row["question_id"]: row["category"] for row in _read_rows(Path(questions))}
-    if category is not None and category not in categories.values():
+    categories = {row["question_id"]: row["category"] for row in _read_rows(Path(questions))} if questions else None
+    if category is not None and categories is None:
+        raise ValueError(f"category {category!r} needs the question file, which says what each question belongs to")
+    if category is not None and categories is not None and category not in categories.values():
         raise ValueError(
             f"no category {category!r} in {questions}; there are {', '.join(sorted({*categories.values()}))}"
         )
-    paths = sorted(Path(folder).glob("review_*.jsonl"))
-    if not paths:
-        raise ValueError(f"{folder} has no review_FIRST_SECOND.jsonl; give the folder of one review set")
     pairs = []
-    for path in paths:
-        _, first, second = path.stem.split("_")
-        reviews = [read_review(row) for row in _read_rows(path)]
+    for path in _review_files(Path(folder)):
+        first, second = _models(path)
+        reviews = [_read_review_row(path, number, row) for number, row in enumerate(_read_rows(path), 1)]
         _check_questions(path, reviews, categories)
-        pairs.append(sum_up(first, second, [r for r in reviews if category in (None, categories[r.question_id])]))
+        if category is not None and categories is not None:
+            reviews = [r for r in reviews if categories[r.question_id] == category]
+        pairs.append(sum_up(first, second, reviews))
     return pairs
 
 
-def _check_questions(path: Path, reviews: list[Review], categories: dict[int, str]) -> None:
+def _review_files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise ValueError(f"{path}: no such file or folder")
+    files = sorted(path.glob("review_*.jsonl"))
+    if not files:
+        below = sorted({str(file.parent) for file in path.glob("**/review_*.jsonl")})
+        hint = f"; there are some in {', '.join(below)}" if below else ""
+        raise ValueError(f"{path} has no review_FIRST_SECOND.jsonl; give the folder of one review set{hint}")
+    return files
+
+
+def _models(path: Path) -> tuple[str, str]:
+    """The names of the two models, from `review_FIRST_SECOND.jsonl`."""
+    parts = path.stem.split("_")
+    if len(parts) != 3 or parts[0] != "review":
+        raise ValueError(f"{path.name}: name a review file review_FIRST_SECOND.jsonl, without _ in the models' names")
+    return parts[1], parts[2]
+
+
+def _read_review_row(path: Path, number: int, row: dict[str, Any]) -> Review:
+    try:
+        return read_review(row)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        missing = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(
+            f"{path}, row {number}: not a review ({missing}); a row has question_id, text and perhaps score"
+        ) from None
+
+
+def _check_questions(path: Path, reviews: list[Review], categories: dict[int, str] | None) -> None:
     seen: set[int] = set()
     for review in reviews:
-        if review.question_id not in categories:
+        if categories is not None and review.question_id not in categories:
             raise ValueError(f"{path}: question {review.question_id} is not in the question file")
         if review.question_id in seen:
             raise ValueError(f"{path}: question {review.question_id} is reviewed twice; it would count twice")
@@ -145,4 +177,11 @@ def _valid(scores: Scores) -> Scores | None:
 
 
 def _read_rows(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if line.strip():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError as error:
+                raise ValueError(f"{path}, line {number}: no JSON ({error.msg}); one object a line is wanted") from None
+    return rows

@@ -20,7 +20,7 @@ from camelid.annotate.hold_back import HoldBackSettings, hold_back
 from camelid.annotate.pairs import PairSettings
 from camelid.annotate.scripted import ScriptedSettings
 from camelid.collect.stage import ImportSettings, import_data
-from camelid.evaluate.report import ReportSettings, write_run_report
+from camelid.evaluate.report.stage import ReportSettings, write_run_report
 from camelid.evaluate.version import EvaluateSettings
 from camelid.models.loading import resolve_model
 from camelid.models.sampler import Sampling

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from camelid.evaluate.page_numbers import SHARE, Estimate, Scale, decimals, interval_text, number, value_text
+from camelid.evaluate.report.page_numbers import SHARE, Estimate, Scale, decimals, interval_text, number, value_text
 
 Tone = Literal["better", "worse", "open"]
 VERDICTS: dict[Tone, str] = {

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from camelid.evaluate.figure_path import Point, draw_path, limits, version_points
-from camelid.evaluate.figure_style import Panel, Theme
-from camelid.evaluate.page_numbers import Estimate, number, sample_sizes
+from camelid.evaluate.report.figure_path import Point, draw_path, limits, version_points
+from camelid.evaluate.report.figure_style import Panel, Theme
+from camelid.evaluate.report.page_numbers import Estimate, number, sample_sizes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

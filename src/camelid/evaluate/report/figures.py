@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from camelid.evaluate.figure_curves import best_of_n_panel, ppo_panel
-from camelid.evaluate.figure_panels import borderline_panel, drift_panel, path_panel
-from camelid.evaluate.figure_ratings import ratings_panel
-from camelid.evaluate.figure_style import DARK, LIGHT, Panel, Theme, settings
+from camelid.evaluate.report.figure_curves import best_of_n_panel, ppo_panel
+from camelid.evaluate.report.figure_panels import borderline_panel, drift_panel, path_panel
+from camelid.evaluate.report.figure_ratings import ratings_panel
+from camelid.evaluate.report.figure_style import DARK, LIGHT, Panel, Theme, settings
 
 WIDTH_INCHES, HEIGHT_INCHES, DOTS_PER_INCH = 5.8, 4.6, 200
 

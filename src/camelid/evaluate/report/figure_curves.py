@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from camelid.evaluate.figure_style import SERIES_MARKERS, Panel, Theme
-from camelid.evaluate.page_numbers import number
+from camelid.evaluate.report.figure_style import SERIES_MARKERS, Panel, Theme
+from camelid.evaluate.report.page_numbers import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from camelid.durable import read_whole_lines
-from camelid.evaluate.page import write_report
+from camelid.evaluate.report.page import write_report
 from camelid.runs import Run, Settings, read_manifest
 from camelid.types import iterate_json_lines
 

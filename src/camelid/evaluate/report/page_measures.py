@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from camelid.evaluate.page_numbers import PLAIN, SHARE, Scale
+from camelid.evaluate.report.page_numbers import PLAIN, SHARE, Scale
 
 Entry = dict[str, Any]
 """A version or a reward model of the report."""

@@ -21,11 +21,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from camelid.durable import write_json
-from camelid.evaluate.figure_style import DARK, LIGHT, version_colours
-from camelid.evaluate.figures import Picture, draw_pictures
-from camelid.evaluate.page_headline import headlines
-from camelid.evaluate.page_numbers import number
-from camelid.evaluate.page_tables import (
+from camelid.evaluate.report.figure_style import DARK, LIGHT, version_colours
+from camelid.evaluate.report.figures import Picture, draw_pictures
+from camelid.evaluate.report.page_headline import headlines
+from camelid.evaluate.report.page_numbers import number
+from camelid.evaluate.report.page_tables import (
     data_table,
     quality_table,
     ratings_table,
@@ -63,7 +63,7 @@ def write_report(report: Report, folder: Path) -> Path:
 
 def render_page(report: Report, pictures: Sequence[Picture]) -> str:
     """The page as text."""
-    loader = PackageLoader("camelid.evaluate")
+    loader = PackageLoader("camelid.evaluate.report")
     # StrictUndefined: a misspelt name in the template is an error, not an empty space.
     environment = Environment(
         loader=loader,

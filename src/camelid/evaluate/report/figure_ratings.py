@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from camelid.evaluate.figure_style import SERIES_MARKERS, Panel, Theme
-from camelid.evaluate.page_numbers import SHARE, Estimate, sample_sizes, value_text
+from camelid.evaluate.report.figure_style import SERIES_MARKERS, Panel, Theme
+from camelid.evaluate.report.page_numbers import SHARE, Estimate, sample_sizes, value_text
 from camelid.types import RATINGS
 
 if TYPE_CHECKING:

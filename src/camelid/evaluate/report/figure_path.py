@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from camelid.evaluate.figure_labels import Floats, place_labels
-from camelid.evaluate.figure_style import Theme, stage_marker, version_colours
-from camelid.evaluate.page_numbers import Estimate
+from camelid.evaluate.report.figure_labels import Floats, place_labels
+from camelid.evaluate.report.figure_style import Theme, stage_marker, version_colours
+from camelid.evaluate.report.page_numbers import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from camelid.evaluate.page_measures import QUALITY_MEASURES, REWARD_MEASURES, SHAPE_MEASURES, Entry, Measure, at
-from camelid.evaluate.page_numbers import (
+from camelid.evaluate.report.page_measures import QUALITY_MEASURES, REWARD_MEASURES, SHAPE_MEASURES, Entry, Measure, at
+from camelid.evaluate.report.page_numbers import (
     Cell,
     Estimate,
     duration_text,

@@ -1,0 +1,49 @@
+"""`camelid eval vicuna`: finished reviews of Vicuna's 80 questions, summed up."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from camelid.commands import say
+from camelid.evaluate.vicuna import PairScores, score_review_set
+from camelid.table import print_table
+
+COLUMNS = ("first", "second", "first total", "second total", "second in %", "wins", "ties", "losses", "invalid")
+
+
+def vicuna(arguments: argparse.Namespace) -> int:
+    """Totals, wins and ratios of every pair, from the side of the second model."""
+    pairs = score_review_set(arguments.folder, arguments.questions or None, category=arguments.category or None)
+    if arguments.json:
+        print(json.dumps({"files": [_as_json(pair) for pair in pairs]}))
+        return 0
+    rows = [
+        [p.first, p.second, f"{p.first_total:g}", f"{p.second_total:g}", f"{p.relative:.2f}"]
+        + [str(count) for count in (p.wins, p.ties, p.losses, p.num_invalid)]
+        for p in pairs
+    ]
+    print_table(COLUMNS, rows, right=COLUMNS[2:])
+    say("one order of display only, first answer first: this judge favours that place; compare new models in both")
+    return 0
+
+
+def _as_json(pair: PairScores) -> dict[str, Any]:
+    return {
+        "file": f"review_{pair.first}_{pair.second}.jsonl",
+        "first": pair.first,
+        "second": pair.second,
+        "first_sum": pair.first_total,
+        "second_sum": pair.second_total,
+        "ratio": pair.second_total / pair.first_total,
+        "wins": pair.wins,
+        "ties": pair.ties,
+        "losses": pair.losses,
+        "n": pair.win_rate.n,
+        "invalid": pair.num_invalid,
+        "not_read_from_text": pair.num_by_hand,
+        "win_rate": 100 * pair.win_rate.value,
+        "win_rate_interval": [100 * pair.win_rate.low, 100 * pair.win_rate.high],
+        "difference": pair.difference._asdict(),
+    }
