@@ -1,4 +1,4 @@
-"""`camelid eval winrate` and `camelid eval rank`: recorded judgements, counted."""
+"""`camelid eval winrate`: how often one model was preferred to another, from files of judgements."""
 
 from __future__ import annotations
 

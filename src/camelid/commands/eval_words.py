@@ -35,6 +35,11 @@ def _judged(verbs: Any, command: Command) -> None:
         "--difficulty", default="", metavar="FILE", help="CSV: difficulty of each instruction, for the length control"
     )
     winrate.epilog = (
-        "The length-controlled win rate is our own estimate. Of AlpacaEval 2 it comes near the published one; that of "
-        "AlpacaEval 1's table was computed from other judgements and cannot be had from these files."
+        "Length-controlled win rates are estimates: AlpacaEval's own rest on difficulties that its files do not hold."
     )
+    rank = command(verbs, "rank", "eval_rank:rank", "many models on one scale (Bradley-Terry, Elo)", json=True)
+    rank.add_argument("files", nargs="+", metavar="FILE", help="judgements of pairs; together they join all models")
+    rank.add_argument(
+        "--anchor", default="", metavar="MODEL", help="model with a fixed rating (default: none, the mean)"
+    )
+    rank.add_argument("--anchor-rating", type=float, default=1000.0, metavar="RATING", help="its rating, or the mean's")
