@@ -21,6 +21,7 @@ files at once was tried and made it worse, so a file's figure does not depend on
 from __future__ import annotations
 
 import csv
+import math
 import os
 import random
 from collections.abc import Sequence
@@ -116,5 +117,7 @@ def read_difficulty(path: str | os.PathLike[str]) -> dict[str, float]:
         try:
             found[row[key]] = float(row["instruction_difficulty"])
         except (TypeError, ValueError):
-            raise ValueError(f"{path}, row {number}: {row['instruction_difficulty']!r} is no difficulty") from None
+            found[row[key]] = math.nan
+        if not math.isfinite(found[row[key]]):
+            raise ValueError(f"{path}, row {number}: {row['instruction_difficulty']!r} is no difficulty")
     return found
