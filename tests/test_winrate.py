@@ -255,9 +255,11 @@ def test_bad_files_are_one_line_on_stderr_and_no_number(tmp_path, capsys, rows, 
     assert message in err and "bad.json" in err and err.count("\n") == 1
 
 
-def test_a_missing_file_is_an_error(capsys):
+def test_a_missing_file_and_a_folder_are_errors(tmp_path, capsys):
     assert main(["eval", "winrate", "nowhere.json"]) == 1
     assert "nowhere.json" in capsys.readouterr().err
+    assert main(["eval", "winrate", str(tmp_path)]) == 1
+    assert "is a folder; give files" in capsys.readouterr().err
 
 
 def test_what_is_known_depends_on_judge_baseline_and_completeness():
@@ -268,6 +270,8 @@ def test_what_is_known_depends_on_judge_baseline_and_completeness():
     assert complete.difficulty is not None and part.difficulty is None
     assert complete.length_weight == part.length_weight == (1.5, 0.375)
     assert known_of(rows, 805, [1.0, 2.0, 3.0]).spread == 0
+    assert version_of([j.model_copy(update={"annotator": ""}) for j in rows]) == 2  # an older file without the column
+    assert version_of([j.model_copy(update={"annotator": "a person"}) for j in rows]) == 0
     others = [judgement(0.2)] * 3
     assert version_of(others) == 0
     assert known_of(others, 805, None).length_weight == (0.0, 32.0)
@@ -297,7 +301,12 @@ def test_difficulties_from_a_file_by_row_and_by_instruction(tmp_path, capsys):
         ("name,instruction_difficulty\na,1\n", "no column index or instruction"),
         ("index,instruction_difficulty\n0,hard\n", "row 1: 'hard' is no difficulty"),
         ("index,instruction_difficulty\n0,nan\n", "row 1: 'nan' is no difficulty"),
-        ("index,instruction_difficulty\n5,1\n", "neither its instruction nor its row number (0)"),
+        (
+            "index,instruction_difficulty\n5,1\n",
+            "does not have its instruction, nor one row for each of this file (1 against 3)",
+        ),
+        ("index,instruction_difficulty\n0,1\n1,2\n2,3\n3,4\n", "(4 against 3)"),
+        ("instruction,instruction_difficulty\nQuestion 0,1\nQuestion 1,2\nelse,3\n", "row 3: the difficulty file"),
     ],
 )
 def test_wrong_difficulty_files_say_why(tmp_path, capsys, text, message):

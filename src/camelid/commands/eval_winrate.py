@@ -38,7 +38,7 @@ def _row(r: WinRate) -> list[str]:
         r.model,
         r.baseline,
         _percent(r.rate),
-        f"{100 * r.standard_error:.2f}",
+        "" if math.isnan(r.standard_error) else f"{100 * r.standard_error:.2f}",
         _percent(r.length_controlled),
         str(r.rate.n),
         str(r.num_invalid),

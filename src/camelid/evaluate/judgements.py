@@ -108,6 +108,8 @@ def _from_code(code: object) -> float | None:
 
 
 def _rows(path: Path) -> list[Any]:
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; give files of judgements")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

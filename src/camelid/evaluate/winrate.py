@@ -114,7 +114,7 @@ def _length_controlled(
     if len(rows) < 2:
         return None, ("no length-controlled win rate: the file lacks the answers' texts",)
     used = [j for _, j in rows]
-    given = None if difficulty is None else [_difficulty(path, difficulty, i, j) for i, j in rows]
+    given = None if difficulty is None else [_difficulty(path, difficulty, i, len(judgements), j) for i, j in rows]
     notes = notes_on(used, len(judgements), difficulty_given=difficulty is not None)
     if without:
         notes += (f"{without} judgements without both texts are in no figure on length",)
@@ -127,10 +127,17 @@ def _length_controlled(
     return estimate, notes
 
 
-def _difficulty(path: str | os.PathLike[str], difficulty: Mapping[str, float], row: int, judgement: Judgement) -> float:
-    found = difficulty.get(judgement.prompt, difficulty.get(str(row)))
+def _difficulty(
+    path: str | os.PathLike[str], difficulty: Mapping[str, float], row: int, num_rows: int, judgement: Judgement
+) -> float:
+    found = difficulty.get(judgement.prompt)
+    if (
+        found is None and len(difficulty) == num_rows
+    ):  # by row number: where rows are missing, all behind would be wrong
+        found = difficulty.get(str(row))
     if found is None:
         raise ValueError(
-            f"{path}, row {row + 1}: the difficulty file has neither its instruction nor its row number ({row})"
+            f"{path}, row {row + 1}: the difficulty file does not have its instruction, nor one row for each of this "
+            f"file ({len(difficulty)} against {num_rows})"
         )
     return found
