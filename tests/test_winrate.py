@@ -215,7 +215,7 @@ def test_files_without_texts_have_no_figure_on_length(tmp_path, capsys):
     assert result["win_rate"] == pytest.approx(200 / 3)
     missing = ("length_controlled_win_rate", "length_controlled_standard_error", "average_length", "longer_preferred")
     assert [result[key] for key in missing] == [None] * 4
-    assert "lacks the answers' texts" in result["notes"][0]
+    assert "fewer than two judgements have both texts" in result["notes"][0]
     some = alpaca_rows([2, 1, 2, 1, 1])
     some[0]["output_1"] = None
     result = as_json(capsys, write(tmp_path / "b.json", some))

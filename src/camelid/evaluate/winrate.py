@@ -112,7 +112,7 @@ def _length_controlled(
     rows = [(i, j) for i, j in enumerate(judgements) if j.preference is not None and j.length_difference is not None]
     without = sum(j.preference is not None for j in judgements) - len(rows)
     if len(rows) < 2:
-        return None, ("no length-controlled win rate: the file lacks the answers' texts",)
+        return None, ("no length-controlled win rate: fewer than two judgements have both texts",)
     used = [j for _, j in rows]
     given = None if difficulty is None else [_difficulty(path, difficulty, i, len(judgements), j) for i, j in rows]
     notes = notes_on(used, len(judgements), difficulty_given=difficulty is not None)
@@ -131,9 +131,8 @@ def _difficulty(
     path: str | os.PathLike[str], difficulty: Mapping[str, float], row: int, num_rows: int, judgement: Judgement
 ) -> float:
     found = difficulty.get(judgement.prompt)
-    if (
-        found is None and len(difficulty) == num_rows
-    ):  # by row number: where rows are missing, all behind would be wrong
+    # By row number only where no row is missing: all rows behind a missing one would get their neighbour's.
+    if found is None and len(difficulty) == num_rows:
         found = difficulty.get(str(row))
     if found is None:
         raise ValueError(
