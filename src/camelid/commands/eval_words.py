@@ -15,7 +15,7 @@ Command = Callable[..., argparse.ArgumentParser]
 
 def add(verbs: Any, command: Command) -> None:
     """All verbs of `camelid eval`."""
-    for group in (_published,):
+    for group in (_published, _people):
         group(verbs, command)
 
 
@@ -25,3 +25,13 @@ def _published(verbs: Any, command: Command) -> None:
     vicuna.add_argument("folder", help="folder of review_FIRST_SECOND.jsonl files, or one such file")
     vicuna.add_argument("--questions", default="", metavar="FILE", help="question.jsonl, for categories and checks")
     vicuna.add_argument("--category", default="", help="sum up one category's questions only")
+
+
+def _people(verbs: Any, command: Command) -> None:
+    """What people say, whether they agree, and whether a judge agrees with them."""
+    agreement = command(verbs, "agreement", "eval_agreement:agreement_of", "how far raters agree", json=True)
+    agreement.add_argument("file", help="JSON, JSON Lines or CSV: a column a rater, or rows of item, rater, label")
+    agreement.add_argument("--raters", nargs="+", default=[], metavar="COLUMN", help="columns of labels")
+    agreement.add_argument("--scale", default="", metavar="LABELS", help="all labels from one end to the other: a,b,c")
+    agreement.add_argument("--tie", default="", metavar="LABEL", help="the label that is a tie")
+    agreement.add_argument("--weights", default="linear", choices=["linear", "quadratic", "ordinal"], help="AC2's")
