@@ -35,7 +35,7 @@ def agreement_of(arguments: argparse.Namespace) -> int:
         print(json.dumps(found))
         return 0
     print_figures(found)
-    order = "in this order" if found["ordered"] else "without order (--scale says one)"
+    order = "in order" if found["ordered"] else "without order (--scale says one)"
     say(
         f"{found['n']} items with two ratings or more, {found['raters']} raters; labels {order}: {', '.join(ratings.scale)}"
     )

@@ -35,3 +35,8 @@ def _people(verbs: Any, command: Command) -> None:
     agreement.add_argument("--scale", default="", metavar="LABELS", help="all labels from one end to the other: a,b,c")
     agreement.add_argument("--tie", default="", metavar="LABEL", help="the label that is a tie")
     agreement.add_argument("--weights", default="linear", choices=["linear", "quadratic", "ordinal"], help="AC2's")
+
+    swap = command(verbs, "swap", "eval_swap:swap", "what is left of judgements when the order is swapped", json=True)
+    swap.add_argument(
+        "file", help="reviews with scores and scores_reverse, or AlpacaEval's with both orders of each pair"
+    )

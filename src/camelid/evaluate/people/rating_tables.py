@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from camelid.evaluate.people.ratings import PANDALM_COLUMN, Ratings, build, listed
 from camelid.evaluate.people.rows import Row, columns, read_rows
@@ -21,6 +21,16 @@ NO_RATERS = {"id", "name", "note", "notes", "comment", "comments", "reason", "ti
 ITEM_NAMES = ("item", "item_id", "id", "idx", "question_id", "unit", "example")
 
 
+class Table(NamedTuple):
+    """Labels as they stand in a file: `values[i][r]` of item i by rater r, None where there is none."""
+
+    items: list[str]
+    raters: list[str]
+    values: list[list[Any]]
+    pandalm: bool
+    """The columns are those of PandaLM's test set, so the labels are its codes."""
+
+
 def read_ratings(
     path: str | os.PathLike[str], *, raters: Sequence[str] = (), scale: Sequence[str] = (), tie: str = ""
 ) -> Ratings:
@@ -28,28 +38,32 @@ def read_ratings(
 
     Raises ValueError where there are no rater columns, no ratings, or fewer than two raters.
     """
+    table = read_table(path, raters)
+    if len(table.raters) < 2:
+        raise ValueError(
+            f"{path}: one rater only, {table.raters[0]!r}, where two or more are wanted; name columns with --raters"
+        )
+    return build(str(path), table.items, table.raters, table.values, scale=scale, tie=tie, verdicts=table.pandalm)
+
+
+def read_table(path: str | os.PathLike[str], raters: Sequence[str] = ()) -> Table:
+    """Items, raters and labels. Raises ValueError where a column is not there, or none looks like a rater's."""
     rows = read_rows(path)
     names = columns(rows)
+    unknown = [name for name in raters if name not in names]
+    if unknown:
+        raise ValueError(f"{path}: no column {unknown[0]!r}; there are {listed(names)}")
     long = _long_columns(names)
-    if raters:
-        unknown = [name for name in raters if name not in names]
-        if unknown:
-            raise ValueError(f"{path}: no column {unknown[0]!r}; there are {listed(names)}")
-        wide = list(raters)
-    else:
-        wide = [name for name in names if is_rater_column(name)]
     if long and not raters:
-        items, who, values = _long(path, rows, *long)
-    elif len(wide) < 2:
+        return _long(path, rows, *long)
+    wide = list(raters) or [name for name in names if is_rater_column(name)]
+    if not wide:
         raise ValueError(
-            f"{path}: {len(wide)} columns of raters ({listed(wide) or 'none'}) where two or more are wanted; name them "
-            f"with --raters, or give a row a rating with item, rater and label. There are {listed(names)}"
+            f"{path}: no columns of raters; name them with --raters, or give a row a rating with item, rater and "
+            f"label. There are {listed(names)}"
         )
-    else:
-        items, who = item_names(rows), wide
-        values = [[row.values.get(name) for name in wide] for row in rows]
-    verdicts = all(PANDALM_COLUMN.fullmatch(name) for name in who) and {"response1", "response2"} <= set(names)
-    return build(str(path), items, who, values, scale=scale, tie=tie, verdicts=verdicts)
+    pandalm = all(PANDALM_COLUMN.fullmatch(name) for name in wide) and {"response1", "response2"} <= set(names)
+    return Table(item_names(rows), wide, [[row.values.get(name) for name in wide] for row in rows], pandalm)
 
 
 def is_rater_column(name: str) -> bool:
@@ -66,9 +80,7 @@ def _long_columns(names: list[str]) -> tuple[str, str, str] | None:
     return (item, rater, label) if item and rater and label else None
 
 
-def _long(
-    path: str | os.PathLike[str], rows: list[Row], item: str, rater: str, label: str
-) -> tuple[list[str], list[str], list[list[Any]]]:
+def _long(path: str | os.PathLike[str], rows: list[Row], item: str, rater: str, label: str) -> Table:
     cells: dict[tuple[str, str], Any] = {}
     for row in rows:
         key = str(row.values.get(item)), str(row.values.get(rater))
@@ -76,9 +88,7 @@ def _long(
             raise ValueError(f"{path}, row {row.number}: {key[1]} has rated item {key[0]} before; keep one of the two")
         cells[key] = row.values.get(label)
     items, who = list(dict.fromkeys(i for i, _ in cells)), sorted({r for _, r in cells})
-    if len(who) < 2:
-        raise ValueError(f"{path}: one rater only, {who[0]!r}; agreement needs two or more")
-    return items, who, [[cells.get((i, r)) for r in who] for i in items]
+    return Table(items, who, [[cells.get((i, r)) for r in who] for i in items], pandalm=False)
 
 
 def item_names(rows: list[Row]) -> list[str]:
