@@ -35,10 +35,9 @@ def agreement_of(arguments: argparse.Namespace) -> int:
         print(json.dumps(found))
         return 0
     print_figures(found)
-    order = "in order" if found["ordered"] else "without order (--scale says one)"
-    say(
-        f"{found['n']} items with two ratings or more, {found['raters']} raters; labels {order}: {', '.join(ratings.scale)}"
-    )
+    order = "in this order" if found["ordered"] else "without order (--scale says one)"
+    say(f"{found['n']} items with two ratings or more, {found['raters']} raters")
+    say(f"labels {order}: {', '.join(ratings.scale)}")
     if found["missing"] or found["invalid"]:
         say(f"{found['missing']} ratings missing, {found['invalid']} not on the scale; neither is in any figure")
     return 0

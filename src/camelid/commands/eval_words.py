@@ -40,3 +40,13 @@ def _people(verbs: Any, command: Command) -> None:
     swap.add_argument(
         "file", help="reviews with scores and scores_reverse, or AlpacaEval's with both orders of each pair"
     )
+
+    versus = command(
+        verbs, "judge-vs-people", "eval_judge_vs_people:judge_vs_people", "a judge beside people", json=True
+    )
+    versus.add_argument("reviews", help="Vicuna's reviews, reviews in both orders, a table of verdicts, or preferences")
+    versus.add_argument("human", help="a verdict a line (.txt), a table with a column a rater, or preferences")
+    versus.add_argument("--judge-column", default="", metavar="COLUMN", help="column of the judge in a table")
+    versus.add_argument("--raters", nargs="+", default=[], metavar="COLUMN", help="columns of the people in a table")
+    versus.add_argument("--first", default="", metavar="NAME", help="what a list of verdicts calls the first model")
+    versus.add_argument("--second", default="", metavar="NAME", help="and the second")
