@@ -134,7 +134,7 @@ def _list(path: Path, names: tuple[str, str] | None) -> Verdicts:
 
 
 def _which_is_which(path: Path, models: list[str], names: tuple[str, str] | None) -> dict[str, Verdict]:
-    """Sides of the labels that name a model. Never by elimination: the list may be about other models than the reviews."""
+    """Sides of the labels that name a model. Never by elimination: the list may be about other models."""
     sides: dict[str, Verdict] = {}
     for name, which in zip(names or (), SIDES, strict=False):
         known = next((group for group in ALIASES if _plain(name) in group), {_plain(name)})
@@ -142,8 +142,8 @@ def _which_is_which(path: Path, models: list[str], names: tuple[str, str] | None
     if not sides or (len(set(sides.values())) == 1 and len(sides) < len(models)):
         said = f"{names[0]} and {names[1]}" if names else "no models"
         raise ValueError(
-            f"{path} speaks of {', '.join(models[:6])}, the reviews of {said}; if they are the same answers, say which is "
-            "which with --first and --second"
+            f"{path} speaks of {', '.join(models[:6])}, the reviews of {said}; if they are the same answers, say which "
+            "is which with --first and --second"
         )
     return sides
 
