@@ -42,6 +42,8 @@ def judge_vs_people(arguments: argparse.Namespace) -> int:
     table = [[f"judge: {sides[a]}", *(str(found["confusion"][a][b]) for b in SIDES)] for a in SIDES]
     print_table(("", *(f"people: {sides[b]}" for b in SIDES)), table, right=[f"people: {sides[b]}" for b in SIDES])
     say(f"{found['n']} items; {found['invalid']} without a verdict on both sides are in no figure")
+    if found["decided_only"]:
+        say("preference files hold no ties: only pairs that both sides decided are compared")
     for side, number in found["unmatched"].items():
         if number:
             say(f"{number} items of the {side}'s file are not in the other")

@@ -42,6 +42,7 @@ def judge_against_people(judge: Verdicts, people: Verdicts) -> dict[str, Any]:
         "n": len(pairs),
         "invalid": len(items) - len(pairs),
         "unmatched": {"judge": len(judge.by_item) - len(items), "people": len(people.by_item) - len(items)},
+        "decided_only": judge.partial or people.partial,
         "names": judge.names or people.names,
         "exact": exact.value,
         "tie_discounted": discounted.value,
