@@ -77,7 +77,7 @@ def test_one_table_in_five_formats(tmp_path):
         [{"item": r["id"], "rater": who, "label": r[who]} for r in rows for who in ("rater_ann", "rater_bob")],
     )
     found = [agreement(read_ratings(path)) for path in (lines, array, inside, commas, semicolons, long)]
-    # 2 of 4 the same. pi: 1 four of 8, 2 three, 3 one: sum of pi (1 - pi) = (16 + 15 + 7) / 64 = 38/64, by chance 19/64.
+    # 2 of 4 the same. Of 8 labels four are 1, three 2, one 3: pi (1 - pi) sums to (16 + 15 + 7) / 64, by chance half.
     assert found[0]["gwet_ac1"] == pytest.approx((1 / 2 - 19 / 64) / (45 / 64))
     assert found[0]["labels"] == ["1", "2", "3"]
     assert found[0]["ordered"]

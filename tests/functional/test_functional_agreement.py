@@ -8,8 +8,8 @@ from hypothesis.extra.numpy import arrays
 
 from camelid.functional.agreement import (
     Coefficient,
-    cohen_kappa,
     coefficient,
+    cohen_kappa,
     fleiss_kappa,
     gwet_ac1,
     gwet_ac2,
