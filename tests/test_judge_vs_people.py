@@ -129,7 +129,7 @@ def test_our_own_preferences_meet_by_their_pair_of_completions(tmp_path, capsys)
     assert found["unmatched"] == {"judge": 1, "people": 0}
     write_records(people, [preference("q9", "a", "b", "p1")])
     assert main(["eval", "judge-vs-people", str(judge), str(people)]) == 1
-    assert "no pair of completions in common" in capsys.readouterr().err
+    assert "no item in common" in capsys.readouterr().err
 
 
 def test_judgements_in_both_orders_count_after_the_swap(tmp_path, capsys):

@@ -12,7 +12,7 @@ from camelid.evaluate.people.answers import pair_up, read_answers
 from camelid.evaluate.people.sheets import FORMULA, Key, guard, make_key, read_key, write_sheets
 from camelid.evaluate.people.study import preferences, read_study
 from camelid.evaluate.people.study_figures import study_figures
-from camelid.types import Preference, read_records
+from camelid.types import Comparison, Message, Preference, read_records, write_records
 
 DATA = Path(os.environ.get("CAMELID_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 TEACHERS = DATA / "teachers"
@@ -175,7 +175,7 @@ def test_sheets_as_json_lines(tmp_path):
     b = read_answers(outputs(tmp_path / "b.json", "y", ["3", "4", "same", "5", "6"]))
     paired = pair_up(a, b)
     assert (len(paired.pairs), paired.identical, paired.unmatched) == (3, 1, 1)
-    key = make_key(paired, a="x", b="y", raters=1, secret="s")
+    key = make_key(paired, raters=1, secret="s")
     (path,) = write_sheets(key, tmp_path / "study", "jsonl")
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert rows[0]["verdict"] is None
@@ -195,7 +195,7 @@ def test_a_smaller_study_is_part_of_a_larger(tmp_path):
         read_answers(outputs(tmp_path / "a.json", "x", [f"a{i}" for i in range(20)])),
         read_answers(outputs(tmp_path / "b.json", "y", [f"b{i}" for i in range(20)])),
     )
-    small, large = (make_key(paired, a="x", b="y", raters=2, secret="s", limit=n) for n in (5, 12))
+    small, large = (make_key(paired, raters=2, secret="s", limit=n) for n in (5, 12))
     assert len(small.pairs) == 5
     assert small.pairs.items() <= large.pairs.items()
 
@@ -208,7 +208,50 @@ def test_answers_of_our_own_versions(tmp_path):
     ours = read_answers(folder / "answers.jsonl")
     assert ours.model == "evaluate-ppo"
     (pair,) = pair_up(ours, read_answers(outputs(tmp_path / "b.json", "y", ["other"]))).pairs
-    assert (pair.a, pair.b, pair.prompt.tags, pair.prompt.source) == ("hello", "other", ("helpful",), "s")
+    assert (pair.first, pair.second, pair.tags, pair.source) == ("hello", "other", ("helpful",), "s")
+
+
+def test_a_study_of_comparisons_meets_the_judge_that_saw_them_too(tmp_path, capsys):
+    # `camelid pairs` shuffles sides: the newest version's answer, "good", is second in every other comparison.
+    sides = [("good", "newest", "bad", "other"), ("bad", "other", "good", "newest")]
+    comparisons = [
+        Comparison(
+            prompt=(Message(role="user", content=f"q{i}"),),
+            first=f"{sides[i % 2][0]} {i}",
+            first_model=sides[i % 2][1],
+            second=f"{sides[i % 2][2]} {i}",
+            second_model=sides[i % 2][3],
+        )
+        for i in range(6)
+    ]
+    path, study = tmp_path / "comparisons.jsonl", tmp_path / "study"
+    write_records(path, comparisons)
+    assert main(["eval", "people", "export", str(path), "--out", str(study), "--raters", "2"]) == 0
+    for rater in ("rater-1", "rater-2"):
+        fill(study / "raters" / f"{rater}.csv", lambda row: 0 if row["conversation"] == "q5" else 2)
+    found = study_figures(read_study([study]))
+    assert (found["models"], found["wins"], found["ties"], found["losses"]) == (["newest", "other"], 5, 1, 0)
+    assert main(["eval", "people", "import", str(study)]) == 0
+    assert {r.chosen for r in read_records(study / "preferences.jsonl", Preference)} == {f"good {i}" for i in range(5)}
+    # The judge, as `camelid judge` writes it: q0 and q1 rightly, q2 falls with the swap, q3 wrongly, q4 not understood.
+    said = [
+        ("first, better",) * 2,
+        ("second, better",) * 2,
+        ("first, better", "second, better"),
+        ("first, better",) * 2,
+    ]
+    said += [("invalid", "first, better"), ("tie", "tie")]
+    verdicts = [{"comparison": c.id, "given": g, "swapped": s} for c, (g, s) in zip(comparisons, said, strict=True)]
+    judge = tmp_path / "verdicts.json"
+    judge.write_text(json.dumps({"summary": {}, "verdicts": verdicts}), encoding="utf-8")
+    capsys.readouterr()
+    assert main(["eval", "judge-vs-people", str(judge), str(study / "verdicts.jsonl"), "--json"]) == 0
+    beside = json.loads(capsys.readouterr().out)
+    assert (beside["n"], beside["invalid"], beside["exact"]) == (5, 1, 3 / 5)  # q0, q1, q5
+    assert beside["people_among_themselves"] == {"exact": 1, "tie_discounted": 1}
+    assert main(["eval", "swap", str(judge), "--json"]) == 0
+    swapped = json.loads(capsys.readouterr().out)
+    assert (swapped["n"], swapped["invalid"], swapped["consistency"], swapped["longer_wins"]) == (5, 1, 0.8, None)
 
 
 @needs_data
@@ -221,8 +264,10 @@ def test_real_answers_make_a_study(tmp_path, capsys):
         rows = sheet(path)
         assert len(rows) == 100
         for row in rows:
-            shown = (key.pairs[row["item"]].a, key.pairs[row["item"]].b)
-            one, two = shown if key.shows_a_first(row["item"], row["rater"]) else shown[::-1]
+            pair = key.pairs[row["item"]]
+            one, two = pair.first, pair.second
+            if not key.shows_a_first(row["item"], row["rater"]):
+                one, two = two, one
             assert (row["answer_1"], row["answer_2"]) == (guard(one), guard(two))
 
 
@@ -240,6 +285,7 @@ def test_wrong_answers_are_one_line_of_error(tmp_path, capsys):
     cases.append((tmp_path / "null.json", [], "row 1: no answer in 'output'"))
     (tmp_path / "blank.json").write_text('[{"instruction": " ", "output": "x"}]', encoding="utf-8")
     cases.append((tmp_path / "blank.json", [], "row 1: no prompt"))
+    cases.append(("", [], "give a second model's answers"))
     for path, words, said in cases:
         assert main(["eval", "people", "export", str(good), str(path), "--out", str(tmp_path / "out"), *words]) == 1
         out, error = capsys.readouterr()

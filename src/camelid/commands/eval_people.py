@@ -10,9 +10,9 @@ from typing import Any
 
 from camelid.commands import say
 from camelid.commands.eval_agreement import shown, shown_interval
-from camelid.evaluate.people.answers import pair_up, read_answers
+from camelid.evaluate.people.answers import Paired, pair_up, read_answers, read_comparisons
 from camelid.evaluate.people.sheets import make_key, named_in_answers, too_long, write_sheets
-from camelid.evaluate.people.study import Study, preferences, read_study
+from camelid.evaluate.people.study import Study, preferences, read_study, verdict_rows
 from camelid.evaluate.people.study_figures import study_figures
 from camelid.table import print_table
 from camelid.types import write_records
@@ -22,11 +22,8 @@ SHARES = {"win_percent": "wins", "tie_percent": "ties", "loss_percent": "losses"
 
 def export(arguments: argparse.Namespace) -> int:
     """A sheet a rater, and the key."""
-    a, b = read_answers(arguments.answers_a, arguments.name_a), read_answers(arguments.answers_b, arguments.name_b)
     key = make_key(
-        pair_up(a, b),
-        a=a.model,
-        b=b.model,
+        _paired(arguments),
         raters=arguments.raters,
         secret=arguments.secret or secrets.token_hex(16),
         limit=arguments.limit,
@@ -49,6 +46,13 @@ def export(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _paired(arguments: argparse.Namespace) -> Paired:
+    if not arguments.answers_b:
+        return read_comparisons(arguments.answers_a)
+    a, b = read_answers(arguments.answers_a, arguments.name_a), read_answers(arguments.answers_b, arguments.name_b)
+    return pair_up(a, b)
+
+
 def import_(arguments: argparse.Namespace) -> int:
     """Figures of the filled sheets; the verdicts are written as preferences."""
     study = read_study(arguments.files, arguments.key)
@@ -56,12 +60,14 @@ def import_(arguments: argparse.Namespace) -> int:
     records = preferences(study)
     out = Path(arguments.preferences) if arguments.preferences else study.folder / "preferences.jsonl"
     write_records(out, records)
-    found |= {"preferences": str(out), "num_preferences": len(records)}
+    verdicts = out.with_name("verdicts.jsonl")
+    verdicts.write_text("".join(json.dumps(row) + "\n" for row in verdict_rows(study)), encoding="utf-8")
+    found |= {"preferences": str(out), "num_preferences": len(records), "verdicts_file": str(verdicts)}
     if arguments.json:
         print(json.dumps(found))
     else:
         _print(found)
-    say(f"{len(records)} preferences (ties are none) in {out}")
+    say(f"{len(records)} preferences (ties are none) in {out}; every verdict, for judge-vs-people, in {verdicts}")
     _say_problems(study)
     return 0
 

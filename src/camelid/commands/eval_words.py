@@ -38,7 +38,7 @@ def _people(verbs: Any, command: Command) -> None:
 
     swap = command(verbs, "swap", "eval_swap:swap", "what is left of judgements when the order is swapped", json=True)
     swap.add_argument(
-        "file", help="reviews with scores and scores_reverse, or AlpacaEval's with both orders of each pair"
+        "file", help="reviews with scores and scores_reverse, AlpacaEval's crossed, or a judge's verdicts.json"
     )
 
     versus = command(
@@ -54,8 +54,10 @@ def _people(verbs: Any, command: Command) -> None:
     people = verbs.add_parser("people", help="ask people: comparisons to raters and back")
     studies = people.add_subparsers(dest="people_verb", required=True, metavar="VERB")
     export = command(studies, "export", "eval_people:export", "a blind sheet a rater from two models' answers")
-    export.add_argument("answers_a", help="answers.jsonl of `camelid evaluate`, or AlpacaEval's model outputs")
-    export.add_argument("answers_b", help="another model's answers to the same prompts")
+    export.add_argument(
+        "answers_a", help="answers.jsonl of `camelid evaluate`, AlpacaEval's outputs, or comparisons.jsonl"
+    )
+    export.add_argument("answers_b", nargs="?", default="", help="another model's answers; comparisons need none")
     export.add_argument("--out", required=True, metavar="DIR", help="folder of the study")
     export.add_argument("--raters", type=int, default=3, metavar="N", help="sheets to write (LLaMA-2: 3)")
     export.add_argument("--limit", type=int, default=0, metavar="N", help="ask about so many pairs; 0 for all")

@@ -1,7 +1,8 @@
-"""Two versions' answers to the same prompts, paired: what people (or a judge) compare.
+"""Two models' answers to the same prompts, paired: what people (or a judge) compare.
 
-Read: answers.jsonl as `camelid evaluate` leaves it, and AlpacaEval's model outputs (instruction, output, generator).
-Imports no torch, so that whoever asks people needs none.
+Read: answers.jsonl as `camelid evaluate` leaves it, AlpacaEval's model outputs (instruction, output, generator), and
+comparisons.jsonl of `camelid pairs`, where the pairs are made already. Imports no torch, so that whoever asks people
+needs none.
 """
 
 from __future__ import annotations
@@ -11,20 +12,10 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from camelid.evaluate.people.rows import Row, columns, read_rows
-from camelid.types import Prompt, content_hash, reasons
-
-
-class Pair(BaseModel):
-    """Two answers to one prompt."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    prompt: Prompt
-    a: str
-    b: str
+from camelid.types import Comparison, Prompt, content_hash, read_records, reasons
 
 
 @dataclass(frozen=True)
@@ -40,7 +31,11 @@ class Answers:
 class Paired:
     """What two files of answers have in common."""
 
-    pairs: list[Pair]
+    a: str
+    b: str
+    """Names of the two models."""
+    pairs: list[Comparison]
+    """Each with one answer of either, on any side."""
     identical: int
     """Prompts with the same answer twice: nothing to compare."""
     unmatched: int
@@ -80,11 +75,42 @@ def pair_up(a: Answers, b: Answers) -> Paired:
     shared = [key for key in a.by_prompt if key in b.by_prompt]
     if not shared:
         raise ValueError(f"{a.model} and {b.model} have no prompt in common; pair answers to the same prompts")
-    pairs = [Pair(prompt=a.by_prompt[key][0], a=a.by_prompt[key][1], b=b.by_prompt[key][1]) for key in shared]
-    different = [pair for pair in pairs if pair.a != pair.b]
+    pairs = [
+        Comparison(
+            prompt=prompt.prompt,
+            first=text,
+            second=b.by_prompt[key][1],
+            first_model=a.model,
+            second_model=b.model,
+            source=prompt.source,
+            licence=prompt.licence,
+            tags=prompt.tags,
+        )
+        for key, (prompt, text) in a.by_prompt.items()
+        if key in b.by_prompt
+    ]
+    return _different(a.model, b.model, pairs, len(a.by_prompt) + len(b.by_prompt) - 2 * len(shared))
+
+
+def read_comparisons(path: str | os.PathLike[str]) -> Paired:
+    """Pairs that are made already, all of the same two models."""
+    rows = read_rows(path)
+    if not {"first", "second", "first_model", "second_model"} <= set(columns(rows)):
+        raise ValueError(
+            f"{path}: no comparisons (first, second and their models); give a second model's answers as well"
+        )
+    pairs = read_records(path, Comparison)
+    models = sorted({model for pair in pairs for model in (pair.first_model, pair.second_model)})
+    if len(models) != 2 or any(pair.first_model == pair.second_model for pair in pairs):
+        raise ValueError(f"{path}: comparisons of {', '.join(models)}; a study is about two models, both in every pair")
+    return _different(models[0], models[1], pairs, 0)
+
+
+def _different(a: str, b: str, pairs: list[Comparison], unmatched: int) -> Paired:
+    different = [pair for pair in pairs if pair.first != pair.second]
     if not different:
-        raise ValueError(f"{a.model} and {b.model} gave the same answer to all {len(pairs)} prompts")
-    return Paired(different, len(pairs) - len(different), len(a.by_prompt) + len(b.by_prompt) - 2 * len(shared))
+        raise ValueError(f"{a} and {b} gave the same answer to all {len(pairs)} prompts")
+    return Paired(a, b, different, len(pairs) - len(different), unmatched)
 
 
 def _answer(path: Path, row: Row) -> tuple[Prompt, str]:

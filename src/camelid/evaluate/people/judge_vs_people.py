@@ -42,7 +42,7 @@ def judge_against_people(judge: Verdicts, people: Verdicts) -> dict[str, Any]:
         "n": len(pairs),
         "invalid": len(items) - len(pairs),
         "unmatched": {"judge": len(judge.by_item) - len(items), "people": len(people.by_item) - len(items)},
-        "decided_only": judge.partial or people.partial,
+        "decided_only": judge.without_ties or people.without_ties,
         "names": judge.names or people.names,
         "exact": exact.value,
         "tie_discounted": discounted.value,
@@ -66,7 +66,7 @@ def match(judge: Verdicts, people: Verdicts) -> list[tuple[str, str]]:
     if judge.partial or people.partial:
         both = [(item, item) for item in judge.by_item if item in people.by_item]
         if not both:
-            raise ValueError(f"{judge.source} and {people.source} have no pair of completions in common")
+            raise ValueError(f"{judge.source} and {people.source} have no item in common")
         return both
     if set(judge.by_item) == set(people.by_item):
         return [(item, item) for item in judge.by_item]

@@ -1,4 +1,4 @@
-"""Rows of a table of verdicts: JSON (an array, or an object that holds one under `data`), JSON Lines, CSV.
+"""Rows of a table of verdicts: JSON, JSON Lines, CSV. JSON may be an array, or hold one under `data` or `verdicts`.
 
 CSV may come back from a spreadsheet: with a byte order mark, or with semicolons or tabs between the fields. Values stay
 as they are; what they mean is the business of the caller.
@@ -59,8 +59,9 @@ def _json(path: Path, text: str) -> list[Any]:
         if first == "[":
             raise ValueError(f"{path}, line {error.lineno}: broken JSON ({error.msg})") from None
         return _json_lines(path, text)
-    if isinstance(whole, dict) and isinstance(whole.get("data"), list):
-        return whole["data"]
+    if isinstance(whole, dict):
+        held = next((whole[name] for name in ("data", "verdicts") if isinstance(whole.get(name), list)), None)
+        return [whole] if held is None else held
     return whole if isinstance(whole, list) else [whole]
 
 

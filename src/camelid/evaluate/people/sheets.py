@@ -1,6 +1,6 @@
 """Sheets for raters: pairs of answers without names, sides drawn for each rater, and the key that undoes it.
 
-    key = make_key(pair_up(read_answers(A), read_answers(B)), a="v5", b="v4", raters=3)
+    key = make_key(pair_up(read_answers(A), read_answers(B)), raters=3, secret=token_hex())
     write_sheets(key, "study")
 
 leaves study/key.json, to be kept, and study/raters/, to be sent: a sheet a rater and instructions. Sides, order and
@@ -21,8 +21,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from camelid.durable import write_json
-from camelid.evaluate.people.answers import Pair, Paired
-from camelid.types import Kind, reasons
+from camelid.evaluate.people.answers import Paired
+from camelid.types import Comparison, Kind, reasons
 
 Format = Literal["csv", "jsonl"]
 COLUMNS = ("item", "rater", "conversation", "answer_1", "answer_2", "verdict", "comment")
@@ -70,8 +70,13 @@ class Key(BaseModel):
     kind: Kind
     identical: int
     unmatched: int
-    pairs: dict[str, Pair]
+    pairs: dict[str, Comparison]
     """By the name of the item in the sheets."""
+
+    def texts(self, item: str) -> tuple[str, str]:
+        """The answers of `a` and of `b`."""
+        pair = self.pairs[item]
+        return (pair.first, pair.second) if pair.first_model == self.a else (pair.second, pair.first)
 
     def shows_a_first(self, item: str, rater: str) -> bool:
         """Which side a rater sees an answer on."""
@@ -82,21 +87,17 @@ class Key(BaseModel):
         return sorted(self.pairs, key=lambda item: _hash(self.secret, "order", item, rater))
 
 
-def make_key(
-    paired: Paired, *, a: str, b: str, raters: int, secret: str, limit: int = 0, kind: Kind = "helpfulness"
-) -> Key:
+def make_key(paired: Paired, *, raters: int, secret: str, limit: int = 0, kind: Kind = "helpfulness") -> Key:
     """A study of at most `limit` pairs (0: all), drawn by the secret, so that a larger draw contains a smaller one."""
     if raters < 1:
         raise ValueError(f"{raters} raters: ask at least one; LLaMA-2 asked three")
     if not secret:
         raise ValueError("an empty secret hides nothing; leave --secret out to have one drawn")
-    named = {
-        _hash(secret, "item", str(number), pair.prompt.id).hex()[:10]: pair for number, pair in enumerate(paired.pairs)
-    }
+    named = {_hash(secret, "item", str(n), pair.id).hex()[:10]: pair for n, pair in enumerate(paired.pairs)}
     drawn = sorted(named)[: limit or None]
     return Key(
-        a=a,
-        b=b,
+        a=paired.a,
+        b=paired.b,
         secret=secret,
         raters=tuple(f"rater-{number}" for number in range(1, raters + 1)),
         kind=kind,
@@ -140,23 +141,25 @@ def guard(cell: str) -> str:
 def named_in_answers(key: Key) -> int:
     """Pairs of which an answer says the name of one of the two models, and so may give it away."""
     names = [name.casefold() for name in (key.a, key.b)]
-    return sum(any(name in f"{pair.a}\n{pair.b}".casefold() for name in names) for pair in key.pairs.values())
+    return sum(any(name in f"{pair.first}\n{pair.second}".casefold() for name in names) for pair in key.pairs.values())
 
 
 def too_long(key: Key) -> int:
     """Pairs of which a spreadsheet would cut a cell."""
-    return sum(max(len(pair.a), len(pair.b), len(_conversation(pair))) >= LONGEST_CELL for pair in key.pairs.values())
+    return sum(
+        max(len(pair.first), len(pair.second), len(_conversation(pair))) >= LONGEST_CELL for pair in key.pairs.values()
+    )
 
 
 def _row(key: Key, item: str, rater: str) -> dict[str, str]:
-    pair = key.pairs[item]
-    one, two = (pair.a, pair.b) if key.shows_a_first(item, rater) else (pair.b, pair.a)
-    values = (item, rater, _conversation(pair), one or "(empty answer)", two or "(empty answer)", "", "")
+    a, b = key.texts(item)
+    one, two = (a, b) if key.shows_a_first(item, rater) else (b, a)
+    values = (item, rater, _conversation(key.pairs[item]), one or "(empty answer)", two or "(empty answer)", "", "")
     return dict(zip(COLUMNS, values, strict=True))
 
 
-def _conversation(pair: Pair) -> str:
-    turns = pair.prompt.prompt
+def _conversation(pair: Comparison) -> str:
+    turns = pair.prompt
     return turns[0].content if len(turns) == 1 else "\n\n".join(f"{m.role.capitalize()}: {m.content}" for m in turns)
 
 

@@ -13,9 +13,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from camelid.evaluate.people.rows import Row, columns, read_rows
 from camelid.evaluate.people.sheets import Key, read_key
+from camelid.evaluate.people.swap import Verdict
 from camelid.types import Preference, Rating
 
 DEGREES: dict[int, Rating] = {1: "slightly better", 2: "better", 3: "significantly better"}
@@ -74,23 +76,38 @@ def preferences(study: Study) -> list[Preference]:
     """
     records = []
     for (item, rater), step in study.steps.items():
+        a, b = study.key.texts(item)
         pair = study.key.pairs[item]
-        if step and pair.a and pair.b:
-            chosen, rejected = (pair.a, pair.b) if step > 0 else (pair.b, pair.a)
+        if step and a and b:
             records.append(
                 Preference(
-                    prompt=pair.prompt.prompt,
-                    chosen=chosen,
-                    rejected=rejected,
+                    prompt=pair.prompt,
+                    chosen=a if step > 0 else b,
+                    rejected=b if step > 0 else a,
                     rating=DEGREES[abs(step)],
                     kind=study.key.kind,
                     annotator=rater,
-                    source=pair.prompt.source,
-                    licence=pair.prompt.licence,
-                    tags=pair.prompt.tags,
+                    source=pair.source,
+                    licence=pair.licence,
+                    tags=pair.tags,
                 )
             )
     return records
+
+
+def verdict_rows(study: Study) -> list[dict[str, Any]]:
+    """A row a comparison with its id and what each rater says of its sides, ties too; for `eval judge-vs-people`."""
+    rows = []
+    for item, pair in study.key.pairs.items():
+        sign = 1 if pair.first_model == study.key.a else -1
+        given = {rater: study.steps.get((item, rater)) for rater in study.key.raters}
+        rows.append({"id": pair.id} | {rater: None if s is None else side(sign * s) for rater, s in given.items()})
+    return rows
+
+
+def side(step: int) -> Verdict:
+    """Which answer is better by so many steps."""
+    return "tie" if step == 0 else "first" if step > 0 else "second"
 
 
 def _files(places: list[Path], key: Path | None) -> tuple[list[Path], Path]:
@@ -106,7 +123,11 @@ def _files(places: list[Path], key: Path | None) -> tuple[list[Path], Path]:
 
 def _sheets(folder: Path) -> list[Path]:
     inside = folder / "raters" if (folder / "raters").is_dir() else folder
-    return sorted(p for p in inside.iterdir() if p.suffix.lower() in (".csv", ".jsonl") and p.stem != "preferences")
+    return sorted(
+        p
+        for p in inside.iterdir()
+        if p.suffix.lower() in (".csv", ".jsonl") and p.stem not in ("preferences", "verdicts")
+    )
 
 
 def _check(key: Key, row: Row) -> tuple[tuple[str, str], str | None]:

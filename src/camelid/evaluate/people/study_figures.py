@@ -12,8 +12,8 @@ from typing import Any
 
 from camelid.evaluate.people.agreement import agreement
 from camelid.evaluate.people.ratings import build
-from camelid.evaluate.people.study import Study
-from camelid.evaluate.people.swap import OUTCOME, Verdict
+from camelid.evaluate.people.study import Study, side
+from camelid.evaluate.people.swap import OUTCOME
 from camelid.evaluate.people.verdicts import majority
 from camelid.functional.agreement import Weighting
 from camelid.functional.statistics import Estimate, proportion, win_rate
@@ -27,7 +27,7 @@ def study_figures(study: Study, *, weighting: Weighting = "linear") -> dict[str,
     In percent: `win_percent`, `tie_percent`, `loss_percent` of the items, and `win_rate`, where a tie counts one half
     as everywhere in camelid. Agreement is in fractions.
     """
-    verdicts = {item: majority(_side(step) for step in steps.values()) for item, steps in _by_item(study).items()}
+    verdicts = {item: majority(side(step) for step in steps.values()) for item, steps in _by_item(study).items()}
     given = [verdict for verdict in verdicts.values() if verdict]
     counts = Counter(given)
     rate = win_rate([OUTCOME[verdict] for verdict in given])
@@ -54,10 +54,6 @@ def study_figures(study: Study, *, weighting: Weighting = "linear") -> dict[str,
         "identical": study.key.identical,
         "unmatched": study.key.unmatched,
     }
-
-
-def _side(step: int) -> Verdict:
-    return "tie" if step == 0 else "first" if step > 0 else "second"
 
 
 def _by_item(study: Study) -> dict[str, dict[str, int]]:
@@ -90,8 +86,8 @@ def _reliability(study: Study, weighting: Weighting) -> dict[str, Any]:
 def _rater(study: Study, rater: str) -> dict[str, Any]:
     """One rater's counts, and the preference for the answer shown first: one half is none."""
     steps = {item: step for (item, who), step in study.steps.items() if who == rater}
-    sides = Counter(_side(step) for step in steps.values())
-    shown = [OUTCOME[_side(step if study.key.shows_a_first(item, rater) else -step)] for item, step in steps.items()]
+    sides = Counter(side(step) for step in steps.values())
+    shown = [OUTCOME[side(step if study.key.shows_a_first(item, rater) else -step)] for item, step in steps.items()]
     bias = win_rate(shown) if shown else None
     return {
         "n": len(steps),

@@ -1,7 +1,8 @@
 """Judgements made in both orders of display: how many survive the swap, and what they say when only those count.
 
-Two formats are read. Reviews with `scores` (of Answer1, Answer2) and `scores_reverse` (in the order displayed then:
-Answer2, Answer1). And AlpacaEval's annotations where each pair of outputs stands there twice, crossed. A judgement that
+Three formats are read. Reviews with `scores` (of Answer1, Answer2) and `scores_reverse` (in the order displayed then:
+Answer2, Answer1). AlpacaEval's annotations where each pair of outputs stands there twice, crossed. And verdicts.json of
+`camelid judge`, whose verdicts in the swapped order speak of the first answer already. A judgement that
 does not survive the swap is a tie (Wang et al. 2023, arXiv:2305.17926, call the same both-orders average 'balanced
 position calibration'); one without a verdict in either order is invalid and in no figure.
 """
@@ -47,6 +48,8 @@ def read_both_orders(path: str | os.PathLike[str]) -> list[BothOrders]:
     names = set(columns(rows))
     if {"scores", "scores_reverse"} <= names:
         return [_scored(row.values) for row in rows]
+    if {"given", "swapped"} <= names:
+        return [BothOrders(_said(row.values.get("given")), _said(row.values.get("swapped")), None) for row in rows]
     if names >= ALPACA_EVAL:
         return _crossed(path, rows)
     if names & {"scores", "score"}:
@@ -126,6 +129,12 @@ def _better(scores: Any) -> Verdict | None:
     if not all(isinstance(s, int | float) and not isinstance(s, bool) and math.isfinite(s) and s >= 0 for s in scores):
         return None
     return "tie" if scores[0] == scores[1] else "first" if scores[0] > scores[1] else "second"
+
+
+def _said(verdict: Any) -> Verdict | None:
+    """ "first, slightly better" in verdicts.json; None for "invalid"."""
+    word = str(verdict).partition(",")[0]
+    return next((known for known in OUTCOME if known == word), None)
 
 
 def _crossed(path: str | os.PathLike[str], rows: Sequence[Row]) -> list[BothOrders]:

@@ -42,7 +42,9 @@ class Verdicts:
     raters: tuple[tuple[Verdict | None, ...], ...] = ()
     """Single verdicts behind a majority, a tuple an item, in the order of `by_item`."""
     partial: bool = False
-    """Items may be lacking: preference files hold no ties."""
+    """Items are named so that others may lack some of them."""
+    without_ties: bool = False
+    """Preference files hold none."""
     numbered: bool = False
     """Items are the numbers of lines or rows, not names."""
 
@@ -65,6 +67,11 @@ def read_verdicts(
     if {"scores", "scores_reverse"} <= found:
         pairs = enumerate(read_both_orders(path), 1)
         return Verdicts(str(path), {str(number): pair.verdict for number, pair in pairs}, numbered=True)
+    if {"comparison", "given", "swapped"} <= found:
+        named = zip(rows, read_both_orders(path), strict=True)
+        return Verdicts(
+            str(path), {str(row.values.get("comparison")): pair.verdict for row, pair in named}, partial=True
+        )
     if any(is_rater_column(name) for name in found - set(ONE_COLUMN)):
         return _table(path, ())
     one = next((name for name in ONE_COLUMN if name in found), None)
@@ -165,4 +172,6 @@ def _preferences(path: Path) -> Verdicts:
         pair = sorted((record.chosen, record.rejected))
         item = content_hash([[m.model_dump() for m in record.prompt], pair, record.kind])[:16]
         votes.setdefault(item, []).append("first" if record.chosen == pair[0] else "second")
-    return Verdicts(str(path), {item: majority(given) for item, given in votes.items()}, partial=True)
+    return Verdicts(
+        str(path), {item: majority(given) for item, given in votes.items()}, partial=True, without_ties=True
+    )
