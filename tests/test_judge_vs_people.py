@@ -65,7 +65,7 @@ def reviews(path: Path, scores: list) -> Path:
 def test_what_has_no_verdict_is_invalid(tmp_path, capsys):
     review = reviews(tmp_path / "review_x_y-1.jsonl", [(8, 7), (7, 8), (8, 8), (-1, -1), (9, 1)])
     people = tmp_path / "human.txt"
-    people.write_text("X\nY1\nTie\nX\n?\n", encoding="utf-8")
+    people.write_text("X\nY1\nTie\nX\n-1\n", encoding="utf-8")
     found = run(capsys, review, people)
     assert (found["n"], found["invalid"], found["exact"]) == (3, 2, 1)
     assert found["names"] == ["x", "y-1"]
@@ -89,9 +89,9 @@ def test_the_majority_and_the_words_for_verdicts():
     assert majority(["first", "tie", "second"]) == majority(["first", "second"]) == "tie"
     assert majority(["second", None, None]) == "second"
     assert majority([None]) is None
-    assert [side(x) for x in (1, "1", "model_a", "First", "A", 1.0)] == ["first"] * 6
+    assert [side(x) for x in (1, "1", "model_a", "First", "A", 1.0, "1.0")] == ["first"] * 7
     assert [side(x) for x in (2, "model_b", "tie", 0, "Tie")] == ["second", "second", "tie", "tie", "tie"]
-    assert [side(x) for x in (3, None, "", True, [], "1.5", float("nan"))] == [None] * 7
+    assert [side(x) for x in (3, -1, "-1", None, "", True, [], "1.5", 1.5, float("nan"))] == [None] * 10
 
 
 def test_the_floor_is_the_best_constant():

@@ -120,6 +120,9 @@ def test_the_scale_can_be_said():
     assert "order" in agreement(plain)["undefined"]["gwet_ac2"]
     said = build("f", list("1234"), ["x", "y"], values, scale=["bad", "fair", "good"])
     assert said.invalid == 1
+    assert build("f", ["1"], ["x", "y"], [[1, "2.0"]], scale=["1.0", "2", "3.00"], tie="2.0").codes.tolist() == [[0, 1]]
+    with pytest.raises(ValueError, match="names a label twice"):
+        build("f", ["1"], ["x", "y"], [[1, 2]], scale=["1", "2", "1.0"])
     assert agreement(said)["gwet_ac2"] is not None
     assert build("f", ["1"], ["x", "y"], [[-1, 1]], scale=["-1", "0", "1"]).tie == 1
     assert build("f", ["1"], ["x", "y"], [["A", "Tie"]]).tie is not None
@@ -136,6 +139,8 @@ def test_the_scale_can_be_said():
         ("annotation_1", True),
         ("rater_ann", True),
         ("labeler3", True),
+        ("rater", False),  # whom, not what
+        ("label", False),
         ("rater_comment", False),
         ("annotator_id", False),
         ("rating", False),

@@ -133,11 +133,11 @@ def test_what_a_rater_did_wrong_is_counted_and_in_no_figure(study, capsys):
         fill(study / "raters" / f"rater-{rater}.csv", lambda row: wrong.get(row["conversation"], 2))
     path = study / "raters" / "rater-2.csv"
     text = path.read_text(encoding="utf-8-sig").replace("\r\n", "\n").rstrip("\n").split("\n")
-    good = next(line for line in text if "q7" in line)
+    good = next(line for line in text if ",q7," in line)
     turned = good.replace(",6,", ",2,") if ",6," in good else good.replace(",2,", ",6,")
     text += [
         turned,
-        next(line for line in text if "q6" in line),
+        next(line for line in text if ",q6," in line),
         "nobody,rater-2,x,y,z,4,",
         good.replace("rater-2", "bob"),
     ]

@@ -57,11 +57,10 @@ def coefficient(counts: Floats, formula: Callable[[Floats], Chance], *, seed: in
     n = int((counts.sum(1) >= 2).sum())
     if not n:
         return _undefined(n, "no item has two ratings")
-    if (counts.sum(0) > 0).sum() < 2 and not _defined(formula(np.ones((1, len(counts)))))[0]:
-        return _undefined(n, "all ratings are the same label, so agreement by chance is certain and the value is 0/0")
     observed, expected = (float(part[0]) for part in formula(np.ones((1, len(counts)))))
     if not expected < CERTAIN:
-        return _undefined(n, "agreement by chance is certain: the value is 0/0")
+        same = "all ratings are the same label, so " if (counts.sum(0) > 0).sum() < 2 else ""
+        return _undefined(n, f"{same}agreement by chance is certain and the value is 0/0")
     value = (observed - expected) / (1 - expected)
     if observed >= CERTAIN:
         bound = proportion(n, n)
@@ -173,12 +172,9 @@ def _label_shares(counts: Floats, draws: Floats) -> Floats:
 
 
 def _ratio(chance: Chance) -> Floats:
-    ok = _defined(chance)
-    return np.where(ok, (chance.observed - chance.expected) / np.where(ok, 1 - chance.expected, 1), np.nan)
-
-
-def _defined(chance: Chance) -> NDArray[np.bool_]:
-    return np.isfinite(chance.observed) & (chance.expected < CERTAIN)
+    """(R,), NaN where a resample leaves the coefficient undefined."""
+    defined = np.isfinite(chance.observed) & (chance.expected < CERTAIN)
+    return np.where(defined, (chance.observed - chance.expected) / np.where(defined, 1 - chance.expected, 1), np.nan)
 
 
 def _undefined(n: int, reason: str) -> Coefficient:

@@ -1,6 +1,6 @@
 """Tables of ratings: wide ones with a column a rater, long ones with a row a rating (item, rater, label).
 
-Rater columns are those named annotator*, annotation*, rater* or label*, or the ones given.
+Rater columns are those named annotator1, annotation_2, rater_ann, label b and the like, or the ones given.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from camelid.evaluate.people.ratings import PANDALM_COLUMN, Ratings, build, list
 from camelid.evaluate.people.rows import Row, columns, read_rows
 
 RATER_COLUMN = re.compile(
-    r"(?:annotator|annotation|rater|label(?:l?er)?)(?:[ _-]?(?:\d+|[a-z])|[_-](?P<name>\w+))?", re.I
+    r"(?:annotator|annotation|rater|label(?:l?er)?)(?:[ _-]?(?:\d+|[a-z])|[_-](?P<name>\w+))", re.I
 )
 NO_RATERS = {"id", "name", "note", "notes", "comment", "comments", "reason", "time", "text", "count", "agreement"}
 """What `rater_...` is called where it is about a rating and none itself."""

@@ -64,7 +64,9 @@ def build(
     if not given:
         raise ValueError(f"{source}: no rating in {listed(raters)}")
     verdicts = verdicts or (all(PANDALM_COLUMN.fullmatch(r) for r in raters) and set(given) <= set(PANDALM_SCALE))
-    known = [str(label) for label in scale] or (list(PANDALM_SCALE) if verdicts else _found_scale(given))
+    known = [_label(label) or label for label in scale] or (list(PANDALM_SCALE) if verdicts else _found_scale(given))
+    if len(set(known)) < len(known):
+        raise ValueError(f"{source}: the scale {listed(known)} names a label twice")
     if len(known) > MAX_LABELS:
         raise ValueError(
             f"{source}: {len(known)} different labels in {listed(raters)}, such as {known[0]!r}: are these labels?"
@@ -73,18 +75,20 @@ def build(
     codes = np.array([[index.get(label, -1) if label else -1 for label in row] for row in labels], dtype=np.int64)
     if (codes < 0).all():
         raise ValueError(f"{source}: none of the labels, such as {given[0]!r}, is on the scale {listed(known)}")
+    tie = _label(tie) or ""
     if tie and tie not in index:
         raise ValueError(f"{source}: no label {tie!r} to be the tie; the scale is {listed(known)}")
     tie_label = tie or ("0" if verdicts and not scale else _found_tie(known))
+    missing = sum(label is None for row in labels for label in row)
     return Ratings(
         items=items,
         raters=raters,
         scale=known,
         codes=codes,
-        scores=_scores(known, ordered=bool(scale) or (verdicts and not scale)),
+        scores=_scores(known, ordered=bool(scale) or verdicts),
         tie=index.get(tie_label),
-        missing=sum(label is None for row in labels for label in row),
-        invalid=int((codes < 0).sum()) - sum(label is None for row in labels for label in row),
+        missing=missing,
+        invalid=int((codes < 0).sum()) - missing,
     )
 
 
@@ -92,8 +96,8 @@ def _label(value: Any) -> str | None:
     """A label as text, one text a number ("2", 2 and 2.0 are the same); None where nothing was given."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
-    if isinstance(value, bool | dict | list):
-        return f"<{str(value)[:40]}>" if isinstance(value, dict | list) else str(value).lower()
+    if isinstance(value, dict | list):
+        return f"<{str(value)[:40]}>"  # a mark that no scale found in the data takes up: it counts as invalid
     text = str(value).strip()
     if text.casefold() in MISSING_WORDS:
         return None
@@ -114,23 +118,22 @@ def _number(text: str) -> float | None:
 def _found_scale(given: list[str]) -> list[str]:
     """Labels that occur, numbers in order. Words among mostly numbers, unless they say tie, are no labels."""
     labels = sorted(set(given), key=lambda label: (_number(label) is None, _number(label) or 0.0, label))
-    words = [label for label in labels if _number(label) is None and label not in TIE_WORDS]
-    num_words = sum(label in set(words) for label in given)
-    if words and num_words < len(given) / 2 and any(_number(label) is not None for label in labels):
+    words = {label for label in labels if _number(label) is None and label not in TIE_WORDS}
+    if words and sum(label in words for label in given) < len(given) / 2 and len(words) < len(labels):
         return [label for label in labels if label not in words]
     return [label for label in labels if not label.startswith("<")]
 
 
 def _found_tie(scale: list[str]) -> str:
     """A label that says tie, or the middle of a scale such as -3 to 3; "" where there is none."""
-    numbers = [_number(label) for label in scale]
-    middle = {n for n in numbers if n is not None}
-    if 0.0 in middle and min(middle) < 0 < max(middle):
+    numbers = {n for label in scale if (n := _number(label)) is not None}
+    if 0.0 in numbers and min(numbers) < 0 < max(numbers):
         return "0"
     return next((label for label in scale if label.casefold() in TIE_WORDS), "")
 
 
 def _scores(scale: list[str], *, ordered: bool) -> NDArray[np.float64] | None:
+    """Numbers stand where they say, if they ascend; other labels of an ordered scale at equal distances."""
     numbers = [_number(label) for label in scale]
     if ordered:
         ascending = all(n is not None for n in numbers) and numbers == sorted(numbers, key=lambda n: n or 0.0)
@@ -139,4 +142,5 @@ def _scores(scale: list[str], *, ordered: bool) -> NDArray[np.float64] | None:
 
 
 def listed(names: Sequence[str]) -> str:
+    """The first dozen of some names, for an error."""
     return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")

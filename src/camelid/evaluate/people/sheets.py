@@ -93,7 +93,8 @@ def make_key(paired: Paired, *, raters: int, secret: str, limit: int = 0, kind: 
         raise ValueError(f"{raters} raters: ask at least one; LLaMA-2 asked three")
     if not secret:
         raise ValueError("an empty secret hides nothing; leave --secret out to have one drawn")
-    named = {_hash(secret, "item", str(n), pair.id).hex()[:10]: pair for n, pair in enumerate(paired.pairs)}
+    # A letter first: a spreadsheet would take 0123456789 and 12345e6789 for numbers, and write them back as others.
+    named = {f"q{_hash(secret, 'item', str(n), pair.id).hex()[:10]}": pair for n, pair in enumerate(paired.pairs)}
     drawn = sorted(named)[: limit or None]
     return Key(
         a=paired.a,

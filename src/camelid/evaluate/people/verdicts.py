@@ -22,8 +22,9 @@ from camelid.evaluate.people.swap import Verdict, read_both_orders
 from camelid.evaluate.vicuna import read_review
 from camelid.types import Preference, content_hash, read_records
 
-FIRST_WORDS = {"1", "first", "a", "modela", "response1", "answer1", "output1"}
-SECOND_WORDS = {"2", "second", "b", "modelb", "response2", "answer2", "output2"}
+CODES: dict[float, Verdict] = {1.0: "first", 2.0: "second", 0.0: "tie"}
+FIRST_WORDS = {"first", "a", "modela", "response1", "answer1", "output1"}
+SECOND_WORDS = {"second", "b", "modelb", "response2", "answer2", "output2"}
 SIDES: tuple[Verdict, Verdict] = ("first", "second")
 ALIASES = ({"chatgpt", "gpt35", "gpt35turbo"},)
 """Names of one model, as FairEval and Vicuna's files have them."""
@@ -90,14 +91,19 @@ def majority(verdicts: Iterable[Verdict | None]) -> Verdict | None:
 
 
 def side(label: Any) -> Verdict | None:
-    """A word or code for a verdict: 1, 2, 0, first, A, model_b, tie; None for anything else."""
-    number = isinstance(label, int | float) and not isinstance(label, bool)
-    word = _plain(f"{label:g}" if number else str(label))
+    """A word or code for a verdict: 1, 2, 0, first, A, model_b, tie; None for anything else, such as -1."""
+    try:
+        number = None if isinstance(label, bool) else float(label)
+    except (TypeError, ValueError):
+        number = None
+    if number is not None:
+        return CODES.get(number)
+    word = _plain(str(label))
     if word in FIRST_WORDS:
         return "first"
     if word in SECOND_WORDS:
         return "second"
-    return "tie" if word in TIE_WORDS | {"0"} else None
+    return "tie" if word in TIE_WORDS else None
 
 
 def _plain(text: str) -> str:
@@ -127,17 +133,14 @@ def _better(scores: tuple[float, float] | None) -> Verdict | None:
 
 def _list(path: Path, names: tuple[str, str] | None) -> Verdicts:
     """A label a line, in the order of the questions."""
-    labels = path.read_text(encoding="utf-8-sig").rstrip().split("\n")
-    plain = [_plain(label) for label in labels]
-    if not any(plain):
+    labels = [line.strip() for line in path.read_text(encoding="utf-8-sig").rstrip().split("\n")]
+    if not any(labels):
         raise ValueError(f"{path} is empty")
-    sides = {label: verdict for label in set(plain) if (verdict := side(label))}
-    models = sorted(set(plain) - set(sides) - {""})
-    if models:
-        sides |= _which_is_which(path, models, names)
-    return Verdicts(
-        str(path), {str(line): sides.get(label) for line, label in enumerate(plain, 1)}, names, numbered=True
-    )
+    sides = {label: verdict for label in set(labels) if (verdict := side(label))}
+    models = sorted({_plain(label) for label in set(labels) - set(sides)} - {""})
+    by_model = _which_is_which(path, models, names) if models else {}
+    by_item = {str(line): sides.get(label) or by_model.get(_plain(label)) for line, label in enumerate(labels, 1)}
+    return Verdicts(str(path), by_item, names, numbered=True)
 
 
 def _which_is_which(path: Path, models: list[str], names: tuple[str, str] | None) -> dict[str, Verdict]:
