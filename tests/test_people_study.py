@@ -278,6 +278,7 @@ def test_wrong_answers_are_one_line_of_error(tmp_path, capsys):
         (outputs(tmp_path / "other.json", "y", ["2"], start=5), [], "no prompt in common"),
         (outputs(tmp_path / "equal.json", "y", ["1"]), [], "the same answer to all 1 prompts"),
         (outputs(tmp_path / "y.json", "y", ["2"]), ["--raters", "0"], "0 raters"),
+        (tmp_path / "y.json", ["--limit", "-1"], "a limit of -1 pairs"),
     ]
     (tmp_path / "none.json").write_text('[{"a": 1}]', encoding="utf-8")
     cases.append((tmp_path / "none.json", [], "no answers; rows need"))
@@ -286,6 +287,7 @@ def test_wrong_answers_are_one_line_of_error(tmp_path, capsys):
     (tmp_path / "blank.json").write_text('[{"instruction": " ", "output": "x"}]', encoding="utf-8")
     cases.append((tmp_path / "blank.json", [], "row 1: no prompt"))
     cases.append(("", [], "give a second model's answers"))
+    cases.append(("", ["--name-a", "z"], "comparisons name their models themselves"))
     for path, words, said in cases:
         assert main(["eval", "people", "export", str(good), str(path), "--out", str(tmp_path / "out"), *words]) == 1
         out, error = capsys.readouterr()
@@ -306,6 +308,8 @@ def test_wrong_studies_are_one_line_of_error(study, tmp_path, capsys):
         (["eval", "people", "import", str(study)], "no verdict is filled in"),
         (["eval", "people", "import", str(tmp_path / "lone"), "--key", str(lone)], "not the key of a study"),
         (["eval", "people", "import", str(columnless)], "no column 'verdict'"),
+        (["eval", "people", "import", str(tmp_path / "gone")], "no such file or folder"),
+        (["eval", "people", "import", str(lone)], "no key.json near"),
     ):
         capsys.readouterr()
         assert main(words) == 1

@@ -32,13 +32,12 @@ def export(arguments: argparse.Namespace) -> int:
     for sheet in write_sheets(key, arguments.out, arguments.format):
         print(sheet)
     say(f"{len(key.pairs)} pairs, {key.a} against {key.b}; send {arguments.out}/raters, keep {arguments.out}/key.json")
+    cut = too_long(key) if arguments.format == "csv" else 0
     warnings = {
         "prompts have the same answer twice and are left out": key.identical,
         "prompts have an answer by one model only and are left out": key.unmatched,
         "pairs have an answer that names one of the models, which may give it away": named_in_answers(key),
-        "pairs have a text that spreadsheets cut; use --format jsonl": too_long(key)
-        if arguments.format == "csv"
-        else 0,
+        "pairs have a text that spreadsheets cut; use --format jsonl": cut,
     }
     for text, number in warnings.items():
         if number:
@@ -48,6 +47,8 @@ def export(arguments: argparse.Namespace) -> int:
 
 def _paired(arguments: argparse.Namespace) -> Paired:
     if not arguments.answers_b:
+        if arguments.name_a or arguments.name_b:
+            raise ValueError("--name-a and --name-b are for files of answers; comparisons name their models themselves")
         return read_comparisons(arguments.answers_a)
     a, b = read_answers(arguments.answers_a, arguments.name_a), read_answers(arguments.answers_b, arguments.name_b)
     return pair_up(a, b)

@@ -96,7 +96,7 @@ def ordered_weights(scores: Floats, weighting: Weighting) -> Floats:
 def tie_weights(labels: int, tie: int | None) -> Floats:
     """LIMA's credit, (Q, Q): 1 for the same verdict, one half where exactly one of two is a tie, else 0.
 
-    Zhou et al. 2023 (arXiv:2305.11206), section 4.2, 'tie-discounted accuracy'. `tie`: index of the tie, None for none.
+    Zhou et al. 2023 (arXiv:2305.11206), section 4.1, 'tie-discounted accuracy'. `tie`: index of the tie, None for none.
     """
     weights = np.eye(labels)
     if tie is not None:

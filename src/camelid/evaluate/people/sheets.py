@@ -91,6 +91,8 @@ def make_key(paired: Paired, *, raters: int, secret: str, limit: int = 0, kind: 
     """A study of at most `limit` pairs (0: all), drawn by the secret, so that a larger draw contains a smaller one."""
     if raters < 1:
         raise ValueError(f"{raters} raters: ask at least one; LLaMA-2 asked three")
+    if limit < 0:
+        raise ValueError(f"a limit of {limit} pairs; 0 asks about all")
     if not secret:
         raise ValueError("an empty secret hides nothing; leave --secret out to have one drawn")
     # A letter first: a spreadsheet would take 0123456789 and 12345e6789 for numbers, and write them back as others.

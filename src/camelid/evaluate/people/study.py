@@ -111,6 +111,9 @@ def side(step: int) -> Verdict:
 
 
 def _files(places: list[Path], key: Path | None) -> tuple[list[Path], Path]:
+    for place in places:
+        if not place.exists():
+            raise ValueError(f"{place}: no such file or folder")
     files = [file for place in places for file in (_sheets(place) if place.is_dir() else [place])]
     if not files:
         raise ValueError(f"{places[0]}: no sheets; there is no raters/*.csv or *.jsonl in it")

@@ -1,8 +1,8 @@
-"""A study summed up as LLaMA-2 does (arXiv:2307.09288, section 3.4.2 and appendix A.3.7).
+"""A study of people's verdicts summed up, after LLaMA-2 (arXiv:2307.09288, section 3.4.2 and appendix A.3.7).
 
-Two answers side by side, seven degrees, three raters; wins, ties and losses by majority, a tie where there is none;
-Gwet's AC2 over the seven degrees as reliability. The paper does not say with which weights: ours are linear unless
-told otherwise.
+As there: two answers side by side, seven degrees, three raters, wins, ties and losses apart, Gwet's AC1 and AC2 as
+reliability. The paper does not say how three verdicts become one, nor AC2's weights: here the majority of win, tie and
+loss counts, a tie where there is none, and weights are linear unless told otherwise.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 Three formats are read. Reviews with `scores` (of Answer1, Answer2) and `scores_reverse` (in the order displayed then:
 Answer2, Answer1). AlpacaEval's annotations where each pair of outputs stands there twice, crossed. And verdicts.json of
-`camelid judge`, whose verdicts in the swapped order speak of the first answer already. A judgement that
-does not survive the swap is a tie (Wang et al. 2023, arXiv:2305.17926, call the same both-orders average 'balanced
-position calibration'); one without a verdict in either order is invalid and in no figure.
+`camelid judge`, where those of the swapped order speak of the first answer already. Judges favour places (Wang et al.
+2023, arXiv:2305.17926): a judgement that does not survive the swap is a tie. One without a verdict in either order is
+invalid and in no figure.
 """
 
 from __future__ import annotations
