@@ -110,7 +110,7 @@ def correlation(a: ArrayLike, b: ArrayLike) -> Estimate | None:
 
 
 def bootstrap(
-    n: int, statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]], num_resamples: int, seed: int
+    n: int, statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]], num_resamples: int = 2000, seed: int = 0
 ) -> NDArray[np.float64]:
     """`statistic` of `num_resamples` resamples; it gets how often each unit was drawn, (R, n), and returns (R,)."""
     generator = np.random.default_rng(seed)
