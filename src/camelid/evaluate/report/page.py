@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 import datetime
 import hashlib
-import itertools
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from markupsafe import Markup
 
 from camelid.durable import write_json
 from camelid.evaluate.report.figure_style import DARK, LIGHT, version_colours
-from camelid.evaluate.report.figures import Picture, draw_pictures
+from camelid.evaluate.report.figures import SLOTS, Picture, draw_pictures
+from camelid.evaluate.report.page_everything import kinds, matrices
 from camelid.evaluate.report.page_headline import headlines
 from camelid.evaluate.report.page_numbers import number
 from camelid.evaluate.report.page_tables import (
@@ -45,24 +46,36 @@ def write_report(report: Report, folder: Path) -> Path:
     under 'version'; parts that are missing or None are named as such on the page. Figures of an earlier report in the
     same folder are replaced. Raises KeyError where an entry lacks its name.
     """
-    pictures = draw_pictures(report)
+    pictures = [draw_pictures(run) for run in _runs(report)]
     page = render_page(report, pictures)
     write_json(folder / "report.json", report)
-    figures = folder / "figures"
-    figures.mkdir(parents=True, exist_ok=True)
-    for picture in pictures:
-        file = figures / f"{picture.name}.png"
-        if picture.light:
-            file.write_bytes(picture.light)
-        else:
-            file.unlink(missing_ok=True)  # an older report's picture would pass for this one's
+    _write_figures(report, pictures, folder / "figures")
     path = folder / "report.html"
     path.write_text(page, encoding="utf-8")
     return path
 
 
-def render_page(report: Report, pictures: Sequence[Picture]) -> str:
-    """The page as text."""
+def _runs(report: Report) -> list[Report]:
+    """Each run's own report; a report of one run is that itself."""
+    return report.get("runs") or [report]
+
+
+def _write_figures(report: Report, pictures: Sequence[Sequence[Picture]], folder: Path) -> None:
+    """The pictures as files. An older report's would pass for this one's, so they go."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = tuple(slot.name for slot in SLOTS)
+    for old in folder.glob("*.png"):
+        if old.stem.endswith(names):
+            old.unlink()
+    for run, drawn in zip(_runs(report), pictures, strict=True):
+        before = f"{re.sub(r'[^A-Za-z0-9.]+', '-', run['name'])}-" if "runs" in report else ""
+        for picture in drawn:
+            if picture.light:
+                (folder / f"{before}{picture.name}.png").write_bytes(picture.light)
+
+
+def render_page(report: Report, pictures: Sequence[Sequence[Picture]]) -> str:
+    """The page as text; `pictures` has those of each run."""
     loader = PackageLoader("camelid.evaluate.report")
     # StrictUndefined: a misspelt name in the template is an error, not an empty space.
     environment = Environment(
@@ -75,14 +88,14 @@ def render_page(report: Report, pictures: Sequence[Picture]) -> str:
     environment.globals["data_uri"] = _data_uri
     script, _, _ = loader.get_source(environment, "report.js")
     names = [version["version"] for version in report["versions"]]
+    runs = _runs(report)
+    examples = [_example(example, names) for example in report.get("examples") or []]
     return environment.get_template("report.html.jinja").render(
         title=report.get("title") or "untitled run",
-        facts=_facts(report),
-        path=" → ".join(names),
-        headline_version=(report.get("headline") or {}).get("version"),
-        headlines=headlines(report),
-        notes=report.get("notes") or [],
-        pictures=pictures,
+        runs=[_run(run, drawn) for run, drawn in zip(runs, pictures, strict=True)],
+        comparison=report.get("comparison") or {"notes": []},
+        matrices=matrices(report),
+        kinds=kinds(report),
         tables={
             "quality": quality_table(report),
             "shape": shape_table(report),
@@ -93,12 +106,31 @@ def render_page(report: Report, pictures: Sequence[Picture]) -> str:
             "stages": stages_table(report),
         },
         names=names,
-        colours=list(zip(version_colours(len(names), LIGHT), version_colours(len(names), DARK), strict=True)),
-        examples=[_example(example, names) for example in report.get("examples") or []],
-        first_shown=_first_shown(names, (report.get("headline") or {}).get("version")),
+        colours=[
+            pair
+            for count in (len(run["versions"]) for run in runs)  # each run's swatches are those of its figures
+            for pair in zip(version_colours(count, LIGHT), version_colours(count, DARK), strict=True)
+        ],
+        examples=examples,
+        num_prompts=report.get("num_prompts"),
+        tags=sorted({tag for example in examples for tag in example["tags"]}),
+        first_shown=_first_shown(report),
         script=Markup(script),  # ours, from the package
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
+
+
+def _run(run: Report, pictures: Sequence[Picture]) -> dict[str, Any]:
+    """What one run came to: its facts, headlines, warnings and pictures."""
+    return {
+        "name": run.get("name") or run.get("title") or "untitled run",
+        "facts": _facts(run),
+        "path": " → ".join(version["version"] for version in run["versions"]),
+        "headline_version": (run.get("headline") or {}).get("version"),
+        "headlines": headlines(run),
+        "notes": run.get("notes") or [],
+        "pictures": pictures,
+    }
 
 
 def _facts(report: Report) -> list[str]:
@@ -144,15 +176,19 @@ def _example(example: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
     return {"prompt": example["prompt"], "tags": example.get("tags") or [], "answers": answers}
 
 
-def _first_shown(names: Sequence[str], headline: str | None) -> list[bool]:
+def _first_shown(report: Report) -> list[bool]:
     """Which versions' answers are open at first where there are many: the first two and the headline's, or the last.
 
-    The page's script closes the others; without it all are shown.
+    Of several runs, the very first and each run's last. The page's script closes the others; without it all are shown.
     """
-    if len(names) <= 4:
-        return [True] * len(names)
-    last = headline if headline in names else names[-1]
-    return [place < 2 or name == last for place, name in zip(itertools.count(), names)]
+    versions = report["versions"]
+    if len(versions) <= 4:
+        return [True] * len(versions)
+    ends = {version.get("run"): version["version"] for version in versions}  # the last of a run wins
+    names = [version["version"] for version in versions]
+    headline = (report.get("headline") or {}).get("version")
+    shown = {headline} if headline in names else set(ends.values())
+    return [place < (2 if len(ends) == 1 else 1) or name in shown for place, name in enumerate(names)]
 
 
 def _data_uri(png: bytes) -> str:

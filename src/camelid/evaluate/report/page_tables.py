@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,12 +68,14 @@ class Table:
 
 def quality_table(report: Report) -> Table:
     """One row a version: is it better, is it safer; the version of the headline is marked."""
-    return _version_table(report, QUALITY_MEASURES)
+    return _version_table(report, QUALITY_MEASURES, _group_columns(report))
 
 
 def shape_table(report: Report) -> Table:
     """One row a version: how far it moved and what its answers look like."""
-    return _version_table(report, SHAPE_MEASURES, [Column("answers", note="Prompts answered by each version")])
+    counts = [number_cell(version.get("n"), 0) for version in report["versions"]]
+    column = Column("answers", note="Prompts answered by each version")
+    return _version_table(report, SHAPE_MEASURES, {column: counts})
 
 
 def sources_table(report: Report) -> Table | None:
@@ -148,15 +150,27 @@ def _stage_cells(path: str | None, seconds: float | None, peak_bytes: float | No
     ]
 
 
-def _version_table(report: Report, measures: Sequence[Measure], before: Sequence[Column] = ()) -> Table:
-    """A table over versions with their colours; `before` is the column of `n`, if wanted."""
-    versions = report["versions"]
+def _group_columns(report: Report) -> dict[Column, list[Cell]]:
+    """Where not all versions may be compared, a letter for each group of those that may."""
+    groups = (report.get("comparison") or {}).get("groups") or []
+    if len(groups) < 2:
+        return {}
+    letters = {name: chr(ord("A") + i % 26) for i, group in enumerate(groups) for name in group["versions"]}
+    column = Column("group", note="Compare within a group only: same prompts, same judge", numeric=False)
+    return {column: [Cell(letters.get(version["version"], "none")) for version in report["versions"]]}
+
+
+def _version_table(
+    report: Report, measures: Sequence[Measure], before: Mapping[Column, list[Cell]] | None = None
+) -> Table:
+    """A table over versions with their colours; `before` has columns that are no measures, with their cells."""
+    versions, before = report["versions"], before or {}
     marked = (report.get("headline") or {}).get("version")
     columns, values, absent = _columns(versions, measures)
     rows = []
     for i, version in enumerate(versions):
-        count = [number_cell(version.get("n"), 0) for _ in before]
-        rows.append(Row(version["version"], count + values[i], i, version["version"] == marked))
+        first = [cells[i] for cells in before.values()]
+        rows.append(Row(version["version"], first + values[i], i, version["version"] == marked))
     return Table("version", [*before, *columns], rows, absent)
 
 

@@ -1,0 +1,122 @@
+"""Which versions may be compared, and how each fares against each other, recomputed from their answers.
+
+Two versions are comparable where they answered exactly the same prompts; their judge's scores and win rates, where the
+same judge scored them too. Win rates between any two such versions come from the scores beside the answers, so two runs
+meet here that never knew of each other. What was sampled otherwise (cut later, drawn hotter) is said, not forbidden.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+from camelid.evaluate.outcomes import outcome
+from camelid.evaluate.report.conversations import Answered
+from camelid.functional.statistics import win_rate
+
+MOST_VERSIONS = 16
+"""Versions of a group that are set against each other; of more, the first and the last ones of each run."""
+SAMPLING = {"max_new_tokens": "cut after {} tokens", "temperature": "drawn at temperature {}"}
+
+
+def comparison(versions: Sequence[Answered]) -> dict[str, Any] | None:
+    """Groups of comparable versions, each with its win rates, and what is not comparable; None without answers."""
+    answered = [version for version in versions if version.answers]
+    if not answered:
+        return None
+    groups = []
+    for _, same in _grouped(answered, lambda v: v.prompts):
+        for judge, judged in _grouped(same, _judge):
+            groups.append(
+                {
+                    "versions": [v.label for v in judged],
+                    "n": len(judged[0].answers),
+                    "prompts": judged[0].prompts[:8],
+                    "judge": judge[:8],
+                    "win_rates": win_rates(judged) if judge and len(judged) > 1 else [],
+                    "differences": _sampled_otherwise(judged),
+                }
+            )
+    without = [v.label for v in versions if not v.answers]
+    return {"groups": groups, "notes": _notes(groups, without)}
+
+
+def win_rates(versions: Sequence[Answered]) -> list[dict[str, Any]]:
+    """Win rate of every version over every other by the judge's scores; {version, over, win_rate}.
+
+    A gap of at most `tie_within` of the first one's settings is a tie. Each pair is computed once: the other direction
+    is one less the same numbers.
+    """
+    rows = []
+    for first, second in itertools.combinations(_few(versions), 2):
+        tie_within = float(first.manifest["settings"].get("tie_within", 0.0))
+        gaps = [a["judge_score"] - second.answers[digest]["judge_score"] for digest, a in first.answers.items()]
+        rate = win_rate([outcome(gap, tie_within) for gap in gaps])._asdict()
+        turned = rate | {"value": 1 - rate["value"], "low": 1 - rate["high"], "high": 1 - rate["low"]}
+        rows.append({"version": first.label, "over": second.label, "win_rate": rate})
+        rows.append({"version": second.label, "over": first.label, "win_rate": turned})
+    return rows
+
+
+def _judge(version: Answered) -> str:
+    """Digest of the judge whose scores stand beside the answers; empty where not all are scored, or nobody knows."""
+    if any(not isinstance(answer.get("judge_score"), int | float) for answer in version.answers.values()):
+        return ""
+    judge = (version.manifest["inputs"].get("judge") or {}).get("sha256", "")
+    return f"{judge} {version.manifest['settings'].get('tie_within', '')}" if judge else ""
+
+
+def _few(versions: Sequence[Answered]) -> list[Answered]:
+    if len(versions) <= MOST_VERSIONS:
+        return list(versions)
+    runs = [found for _, found in _grouped(versions, lambda v: v.run)]
+    ends = {id(version) for found in runs for version in (found[0], found[-1])}
+    return [version for version in versions if id(version) in ends][:MOST_VERSIONS]
+
+
+def _grouped(versions: Sequence[Answered], key: Any) -> list[tuple[str, list[Answered]]]:
+    """Versions of equal key together, in order of appearance."""
+    groups: dict[str, list[Answered]] = {}
+    for version in versions:
+        groups.setdefault(key(version), []).append(version)
+    return list(groups.items())
+
+
+def _sampled_otherwise(versions: Sequence[Answered]) -> list[str]:
+    """A sentence for each way in which the answers of a group were sampled differently."""
+    said = []
+    for setting, words in SAMPLING.items():
+        values = _grouped(versions, lambda v: str((v.manifest["settings"].get("sampling") or {}).get(setting)))  # noqa: B023
+        if len(values) > 1:
+            parts = (
+                f"{', '.join(v.label for v in found)} {words.format(value if value != 'None' else 'unknown')}"
+                for value, found in values
+            )
+            said.append(f"Same prompts, sampled otherwise: {'; '.join(parts)}.")
+    return said
+
+
+def _notes(groups: Sequence[dict[str, Any]], without: Sequence[str]) -> list[str]:
+    """What may be compared with what, in words."""
+    said = []
+    prompts: dict[str, list[str]] = {}
+    for group in groups:
+        prompts.setdefault(group["prompts"], []).extend(group["versions"])
+    if len(prompts) > 1:
+        listed = "; ".join(", ".join(names) for names in prompts.values())
+        said.append(f"Not comparable, they answered different prompts: {listed}. Compare only within a group.")
+    for digest, names in prompts.items():
+        judges = [group for group in groups if group["prompts"] == digest]
+        if len(judges) > 1:
+            listed = "; ".join(
+                f"{', '.join(group['versions'])} ({'judge ' + group['judge'] if group['judge'] else 'not judged'})"
+                for group in judges
+            )
+            said.append(
+                f"Judge's scores and win rates are not comparable between judges: {listed}. "
+                f"Refusals and lengths are: all answered the same prompts."
+            )
+    if without:
+        said.append(f"Not comparable, no answers were kept: {', '.join(without)}.")
+    return said + [text for group in groups for text in group["differences"]]

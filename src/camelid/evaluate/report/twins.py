@@ -1,0 +1,32 @@
+"""The report's numbers as one long CSV table: run, version, measure, value, low, high, n, stage.
+
+It opens in any spreadsheet. Names come from other people's files: one that a spreadsheet would take for a formula gets
+an apostrophe before it (OWASP, "CSV Injection").
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from typing import Any
+
+COLUMNS = ("run", "version", "measure", "value", "low", "high", "n", "stage")
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+"""First characters of a formula, after spaces; full-width ones count in some spreadsheets."""
+
+
+def measures_csv(measures: Iterable[dict[str, Any]]) -> str:
+    """The table as text, UTF-8 when written; numbers unrounded, what was not measured empty."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([[guarded(row[column]) for column in COLUMNS] for row in measures])
+    return file.getvalue()
+
+
+def guarded(value: Any) -> Any:
+    """Text that no spreadsheet runs; numbers as they are."""
+    if isinstance(value, str) and (value.startswith(FORMULA_STARTS) or value.lstrip().startswith(FORMULA_STARTS)):
+        return f"'{value}"
+    return value
