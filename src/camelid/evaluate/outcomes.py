@@ -1,4 +1,4 @@
-"""Who won: two scores of one judge, as 1, one half or 0. Stands apart from the stage, so that a report needs no torch."""
+"""Who won: two scores of one judge, as 1, one half or 0. Apart from the stage, so that a report needs no torch."""
 
 from __future__ import annotations
 

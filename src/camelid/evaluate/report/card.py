@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from camelid.evaluate.report.card_head import yaml_head
-from camelid.evaluate.report.card_text import code, plain, table
+from camelid.evaluate.report.card_text import code, plain, slug, table
 from camelid.evaluate.report.gather import label, version_stages
 from camelid.evaluate.report.lineage import Finished, Lineage, data_stages, licences, lineage, made_by, paths
 from camelid.evaluate.report.notes import notes
@@ -34,9 +34,9 @@ def write_cards(sources: Sequence[Source], report: dict[str, Any], folder: Path)
     for source in sources:
         for _, manifest, results in version_stages(source):
             name = results["version"] if len(sources) == 1 else label(source.name, results["version"])
-            slug = re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.") or "version"
-            same = sum(re.fullmatch(rf"{re.escape(slug)}(-\d+)?", path.stem) is not None for path in written)
-            path = folder / f"{slug}{f'-{same + 1}' if same else ''}.md"
+            stem = slug(name)
+            same = sum(re.fullmatch(rf"{re.escape(stem)}(-\d+)?", path.stem) is not None for path in written)
+            path = folder / f"{stem}{f'-{same + 1}' if same else ''}.md"
             folder.mkdir(parents=True, exist_ok=True)
             path.write_text(card(source, manifest, results, name, report), encoding="utf-8")
             written.append(path)
@@ -47,13 +47,15 @@ def card(source: Source, manifest: Manifest, results: dict[str, Any], name: str,
     """The card of one version as text."""
     line = lineage(source, manifest)
     rows = [r for r in report["measures"] if r["run"] == source.name and r["version"] == results["version"]]
+    judge = [made_by(source, path) for path in paths(manifest["inputs"].get("judge"))]
+    behind = [stage[1] for stage in (*line.stages, *judge) if stage is not None]
     sections = [
         [yaml_head(name, line, rows), MARK, f"# {plain(name)}", *_made(source, line, manifest)],
         ["## Base model", _base(line)],
         ["## Data", *_data(line)],
         ["## Method", *_method(source, line)],
         ["## Evaluation", *_evaluation(source, manifest, results), _numbers(rows)],
-        ["## Limits", *_limits(source, results, rows)],
+        ["## Limits", *_limits([*behind, manifest], results, rows)],
     ]
     return "\n\n".join(text for section in sections for text in section) + "\n"
 
@@ -76,6 +78,8 @@ def _made(source: Source, line: Lineage, manifest: Manifest) -> list[str]:
 def _base(line: Lineage) -> str:
     if line.base is None:
         return "Not recorded."
+    if line.base == line.model:
+        return "None: no stage of the run has made this model. The manifests do not state its licence."
     name = Path(line.base["path"]).name
     return f"{code(name)}, SHA-256 {code(line.base['sha256'])}. The manifests do not state its licence."
 
@@ -118,7 +122,7 @@ def _method(source: Source, line: Lineage) -> list[str]:
 
 
 def _inputs(source: Source, manifest: Manifest) -> str:
-    """'model: `sft`; prompts: `data/prompts`': what a stage read, by the stage that left it, else by the file's name."""
+    """'model: `sft`; prompts: `data/prompts`': what a stage read, by the stage that left it, else by file name."""
     said = []
     for name, value in manifest["inputs"].items():
         makers = [made_by(source, path) for path in paths(value)]
@@ -133,7 +137,7 @@ def _evaluation(source: Source, manifest: Manifest, results: dict[str, Any]) -> 
     """How the answers were drawn and judged."""
     sampling = manifest["settings"].get("sampling") or {}
     said = [f"{results['n']} prompts" if isinstance(results.get("n"), int) else ""]
-    said += [f"read from {_inputs(source, manifest)}" if manifest["inputs"] else "no manifest says how"]
+    said += [f"inputs: {_inputs(source, manifest)}" if manifest["inputs"] else "no manifest says how"]
     said += [f"{key} {value}" for key, value in sampling.items() if key in ("temperature", "max_new_tokens")]
     return [f"{'; '.join(text for text in said if text)}."]
 
@@ -147,17 +151,15 @@ def _numbers(rows: Sequence[dict[str, Any]]) -> str:
     return table(head, body, right=(1, 2, 3, 4)) if body else "Nothing was measured."
 
 
-def _limits(source: Source, results: dict[str, Any], rows: Sequence[dict[str, Any]]) -> list[str]:
-    """The run's own warnings, the known measures that this version lacks, and that there were no others."""
-    missing = [
-        f"{m.group}: {m.label}".rstrip(" ↑↓") for m in (*QUALITY_MEASURES, *SHAPE_MEASURES) if m.take(results) is None
-    ]
-    kinds = dict.fromkeys(row["stage"] for row in rows)
-    said = [
-        *notes([manifest for _, manifest in source.stages]),
-        f"Not measured for this version: {'; '.join(missing)}." if missing else "",
-        f"The numbers come from {', '.join(code(kind) for kind in kinds)} alone; whatever is not in the table above "
-        f"was not measured in this run." if kinds else "",
-        "An interval covers the luck of which prompts were asked. It does not cover another training seed.",
-    ]  # fmt: skip
-    return ["\n".join(f"- {text if '`' in text else plain(text)}" for text in said if text)]
+def _limits(behind: list[Manifest], results: dict[str, Any], rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Warnings from the manifests behind model and numbers, the known measures that are missing, and no others."""
+    known = [(f"{m.group}: {m.label}", m.take(results)) for m in (*QUALITY_MEASURES, *SHAPE_MEASURES)]
+    missing = "; ".join(name.replace(", %", "").rstrip(" ↑↓") for name, value in known if value is None)
+    stages = ", ".join(dict.fromkeys(code(row["stage"]) for row in rows))
+    said = [plain(note) for note in notes(behind)]
+    if missing:
+        said.append(plain(f"Not measured for this version: {missing}."))
+    if stages:
+        said.append(f"The numbers come from {stages} alone; what is not in the table above was not measured.")
+    said.append("An interval covers the luck of which prompts were asked. It does not cover another training seed.")
+    return ["\n".join(f"- {text}" for text in said)]

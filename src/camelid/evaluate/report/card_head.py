@@ -22,7 +22,7 @@ def yaml_head(name: str, line: Lineage, rows: Sequence[dict[str, Any]]) -> str:
     functions = [manifest["function"] for _, manifest in line.stages]
     tags = ["camelid", *(tag for end, tag in TRAINERS.items() if any(f.endswith(end) for f in functions))]
     lines = ["---", "library_name: transformers", "pipeline_tag: text-generation"]
-    if line.base is not None:
+    if line.base is not None and line.base != line.model:
         base = json.dumps(Path(line.base["path"]).name, ensure_ascii=False)
         lines.append(f"base_model: {base}  # name of its folder; write its id here before publishing")
     lines += ["tags:", *(f"- {tag}" for tag in tags), *_index(name, rows), "---"]

@@ -24,3 +24,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence
     """A Markdown table; cells are taken as they are, columns whose place is in `right` to the right."""
     rule = ["---:" if place in right else "---" for place in range(len(head))]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))
+
+
+def slug(name: str) -> str:
+    """A name as a file's name: letters, digits, dots and hyphens."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.") or "unnamed"

@@ -8,7 +8,8 @@ meet here that never knew of each other. What was sampled otherwise (cut later, 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from camelid.evaluate.outcomes import outcome
@@ -26,7 +27,8 @@ def comparison(versions: Sequence[Answered]) -> dict[str, Any] | None:
     if not answered:
         return None
     groups = []
-    for _, same in _grouped(answered, lambda v: v.prompts):
+    by_prompts = [found for _, found in _grouped(answered, lambda v: v.prompts)]
+    for same in by_prompts:
         for judge, judged in _grouped(same, _judge):
             groups.append(
                 {
@@ -35,11 +37,9 @@ def comparison(versions: Sequence[Answered]) -> dict[str, Any] | None:
                     "prompts": judged[0].prompts[:8],
                     "judge": judge[:8],
                     "win_rates": win_rates(judged) if judge and len(judged) > 1 else [],
-                    "differences": _sampled_otherwise(judged),
                 }
             )
-    without = [v.label for v in versions if not v.answers]
-    return {"groups": groups, "notes": _notes(groups, without)}
+    return {"groups": groups, "notes": _notes(versions, by_prompts)}
 
 
 def win_rates(versions: Sequence[Answered]) -> list[dict[str, Any]]:
@@ -75,7 +75,7 @@ def _few(versions: Sequence[Answered]) -> list[Answered]:
     return [version for version in versions if id(version) in ends][:MOST_VERSIONS]
 
 
-def _grouped(versions: Sequence[Answered], key: Any) -> list[tuple[str, list[Answered]]]:
+def _grouped(versions: Sequence[Answered], key: Callable[[Answered], str]) -> list[tuple[str, list[Answered]]]:
     """Versions of equal key together, in order of appearance."""
     groups: dict[str, list[Answered]] = {}
     for version in versions:
@@ -83,40 +83,49 @@ def _grouped(versions: Sequence[Answered], key: Any) -> list[tuple[str, list[Ans
     return list(groups.items())
 
 
-def _sampled_otherwise(versions: Sequence[Answered]) -> list[str]:
-    """A sentence for each way in which the answers of a group were sampled differently."""
+def _notes(versions: Sequence[Answered], by_prompts: Sequence[Sequence[Answered]]) -> list[str]:
+    """What may be compared with what, in words."""
     said = []
-    for setting, words in SAMPLING.items():
-        values = _grouped(versions, lambda v: str((v.manifest["settings"].get("sampling") or {}).get(setting)))  # noqa: B023
-        if len(values) > 1:
-            parts = (
-                f"{', '.join(v.label for v in found)} {words.format(value if value != 'None' else 'unknown')}"
-                for value, found in values
+    if len(by_prompts) > 1:
+        listed = "; ".join(f"{_names(same, versions)} ({len(same[0].answers)} prompts)" for same in by_prompts)
+        said.append(f"Not comparable, they answered different prompts: {listed}. Compare only within a group.")
+    for same in by_prompts:
+        judges = _grouped(same, _judge)
+        if len(judges) > 1:
+            listed = "; ".join(
+                f"{_names(judged, versions)} ({f'judge {judge[:8]}' if judge else 'not judged'})"
+                for judge, judged in judges
             )
-            said.append(f"Same prompts, sampled otherwise: {'; '.join(parts)}.")
+            said.append(
+                f"Judge's scores and win rates are not comparable between judges: {listed}. Refusals are: all of these "
+                f"answered the same prompts."
+            )
+        said += _sampled_otherwise(same, versions)
+    without = [version for version in versions if not version.answers]
+    if without:
+        said.append(f"Not comparable, no answers were kept: {_names(without, versions)}.")
     return said
 
 
-def _notes(groups: Sequence[dict[str, Any]], without: Sequence[str]) -> list[str]:
-    """What may be compared with what, in words."""
+def _sampled_otherwise(same: Sequence[Answered], versions: Sequence[Answered]) -> list[str]:
+    """A sentence for each way in which answers to the same prompts were sampled differently."""
     said = []
-    prompts: dict[str, list[str]] = {}
-    for group in groups:
-        prompts.setdefault(group["prompts"], []).extend(group["versions"])
-    if len(prompts) > 1:
-        listed = "; ".join(", ".join(names) for names in prompts.values())
-        said.append(f"Not comparable, they answered different prompts: {listed}. Compare only within a group.")
-    for digest, names in prompts.items():
-        judges = [group for group in groups if group["prompts"] == digest]
-        if len(judges) > 1:
-            listed = "; ".join(
-                f"{', '.join(group['versions'])} ({'judge ' + group['judge'] if group['judge'] else 'not judged'})"
-                for group in judges
-            )
-            said.append(
-                f"Judge's scores and win rates are not comparable between judges: {listed}. "
-                f"Refusals and lengths are: all answered the same prompts."
-            )
-    if without:
-        said.append(f"Not comparable, no answers were kept: {', '.join(without)}.")
-    return said + [text for group in groups for text in group["differences"]]
+    for setting, words in SAMPLING.items():
+        values = _grouped(same, partial(_sampling, setting))
+        if len(values) > 1:
+            listed = "; ".join(f"{_names(found, versions)} {words.format(value)}" for value, found in values)
+            said.append(f"Same prompts, sampled otherwise: {listed}.")
+    return said
+
+
+def _sampling(setting: str, version: Answered) -> str:
+    return str((version.manifest["settings"].get("sampling") or {}).get(setting, "(not recorded)"))
+
+
+def _names(named: Sequence[Answered], versions: Sequence[Answered]) -> str:
+    """Their labels, a run whose versions are all among them as one."""
+    said = []
+    for run, found in _grouped(named, lambda v: v.run):
+        whole = len(found) == sum(v.run == run for v in versions)
+        said.append(f"all {len(found)} of {run}" if whole and len(found) > 1 else ", ".join(v.label for v in found))
+    return ", ".join(said)

@@ -34,9 +34,8 @@ def read_answers(file: Path) -> dict[str, Answer]:
     """The rows of an answers.jsonl by the digest of their prompt; none where there is no such file."""
     answers: dict[str, Answer] = {}
     for number, row in enumerate(read_lines(file), 1) if file.exists() else ():
-        prompt = row.get("prompt")
-        good = isinstance(prompt, list) and all(isinstance(m, dict) and {"role", "content"} <= m.keys() for m in prompt)
-        if not good or not isinstance(row.get("text"), str):
+        prompt: Any = row.get("prompt")
+        if not _is_prompt(prompt) or not isinstance(row.get("text"), str):
             raise ValueError(
                 f"{file}, line {number}: an answer has a prompt (messages with role and content) and a text"
             )
@@ -48,6 +47,11 @@ def read_answers(file: Path) -> dict[str, Answer]:
             digest = content_hash([messages, times])
         answers[digest] = row
     return answers
+
+
+def _is_prompt(value: Any) -> bool:
+    """Whether a JSON value is a list of messages."""
+    return isinstance(value, list) and all(isinstance(m, dict) and {"role", "content"} <= m.keys() for m in value)
 
 
 def examples(versions: Sequence[Answered], number: int) -> list[dict[str, Any]]:

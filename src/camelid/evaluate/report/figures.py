@@ -14,6 +14,7 @@ from typing import Any
 from camelid.evaluate.report.figure_curves import best_of_n_panel, ppo_panel
 from camelid.evaluate.report.figure_panels import borderline_panel, drift_panel, path_panel
 from camelid.evaluate.report.figure_ratings import ratings_panel
+from camelid.evaluate.report.figure_runs import runs_panel
 from camelid.evaluate.report.figure_style import DARK, LIGHT, Panel, Theme, settings
 
 WIDTH_INCHES, HEIGHT_INCHES, DOTS_PER_INCH = 5.8, 4.6, 200
@@ -64,6 +65,12 @@ SLOTS = (
 )
 
 
+RUNS_SLOTS = (
+    Slot("runs", "0", "All runs: helpfulness against safety", "Fewer than two runs have a path.", runs_panel),
+)
+"""Figures that set several runs side by side."""
+
+
 @dataclass(frozen=True)
 class Picture:
     """A figure of the page. `light` and `dark` are PNG files, empty where there was nothing to draw."""
@@ -78,9 +85,12 @@ class Picture:
 
 
 def draw_pictures(report: dict[str, Any]) -> list[Picture]:
-    """All figures of a report in order. One without data keeps its place and says in its caption what is missing."""
+    """All figures of a report in order; of several runs, those that show them together.
+
+    One without data keeps its place and says in its caption what is missing.
+    """
     pictures = []
-    for slot in SLOTS:
+    for slot in RUNS_SLOTS if "runs" in report else SLOTS:
         panel = slot.panel(report)
         if panel is None:
             pictures.append(Picture(slot.name, slot.number, slot.title, slot.absent, "", b"", b""))

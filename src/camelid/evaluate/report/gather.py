@@ -46,7 +46,6 @@ def gather_run(source: Source) -> Report:
     return {
         "name": source.name,
         "title": source.name,
-        "recipe": source.name,
         "path": str(source.path),
         "machine": describe_machine(newest["machine"]),
         "commit": newest["commit"],

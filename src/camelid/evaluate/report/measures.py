@@ -60,11 +60,16 @@ def stage_measures(run: str, path: Path, manifest: Manifest, versions: dict[str,
 
 
 def version_of(results: dict[str, Any], manifest: Manifest, versions: dict[str, str]) -> str:
-    """The version that results are of: as they say, else the one with the stage's model, else the stage's name."""
-    if isinstance(results.get("version"), str):
-        return results["version"]
-    model = manifest["inputs"].get("model") or {}
-    return versions.get(model.get("sha256", ""), manifest["stage"])
+    """The version that results are of: as they say, else the one with the stage's model, else the stage's name.
+
+    A stage that leaves a model of its own has measured that one, not the one that it began with.
+    """
+    named = results.get("version")
+    if isinstance(named, str):
+        return named
+    trains = any(name.startswith("model/") for name in manifest["outputs"])
+    model = {} if trains else manifest["inputs"].get("model") or {}
+    return versions.get(model.get("sha256", ""), str(manifest["stage"]))
 
 
 def _parts(value: Any, name: str, file: Path) -> dict[str, Any]:

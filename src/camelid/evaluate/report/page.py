@@ -12,7 +12,6 @@ from __future__ import annotations
 import base64
 import datetime
 import hashlib
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,18 +21,18 @@ from markupsafe import Markup
 
 from camelid.durable import write_json
 from camelid.evaluate.report.figure_style import DARK, LIGHT, version_colours
-from camelid.evaluate.report.figures import SLOTS, Picture, draw_pictures
+from camelid.evaluate.report.figures import Picture, draw_pictures
+from camelid.evaluate.report.card_text import slug
+from camelid.evaluate.report.page_conversations import first_shown, page_example
 from camelid.evaluate.report.page_everything import kinds, matrices
 from camelid.evaluate.report.page_headline import headlines
-from camelid.evaluate.report.page_numbers import number
+from camelid.evaluate.report.page_provenance import data_table, stages_table
 from camelid.evaluate.report.page_tables import (
-    data_table,
     quality_table,
     ratings_table,
     rewards_table,
     shape_table,
     sources_table,
-    stages_table,
 )
 
 Report = dict[str, Any]
@@ -47,6 +46,8 @@ def write_report(report: Report, folder: Path) -> Path:
     same folder are replaced. Raises KeyError where an entry lacks its name.
     """
     pictures = [draw_pictures(run) for run in _runs(report)]
+    if "runs" in report:
+        pictures.append(draw_pictures(report))
     page = render_page(report, pictures)
     write_json(folder / "report.json", report)
     _write_figures(report, pictures, folder / "figures")
@@ -61,21 +62,20 @@ def _runs(report: Report) -> list[Report]:
 
 
 def _write_figures(report: Report, pictures: Sequence[Sequence[Picture]], folder: Path) -> None:
-    """The pictures as files. An older report's would pass for this one's, so they go."""
+    """The pictures as files; of several runs, each one's name begins with its run's."""
     folder.mkdir(parents=True, exist_ok=True)
-    names = tuple(slot.name for slot in SLOTS)
-    for old in folder.glob("*.png"):
-        if old.stem.endswith(names):
-            old.unlink()
-    for run, drawn in zip(_runs(report), pictures, strict=True):
-        before = f"{re.sub(r'[^A-Za-z0-9.]+', '-', run['name'])}-" if "runs" in report else ""
+    whose = [*(f"{slug(run['name'])}-" for run in report.get("runs") or []), ""]
+    for before, drawn in zip(whose, pictures, strict=True):
         for picture in drawn:
+            file = folder / f"{before}{picture.name}.png"
             if picture.light:
-                (folder / f"{before}{picture.name}.png").write_bytes(picture.light)
+                file.write_bytes(picture.light)
+            else:
+                file.unlink(missing_ok=True)  # an older report's picture would pass for this one's
 
 
 def render_page(report: Report, pictures: Sequence[Sequence[Picture]]) -> str:
-    """The page as text; `pictures` has those of each run."""
+    """The page as text; `pictures` has those of each run, then, of several runs, those of all."""
     loader = PackageLoader("camelid.evaluate.report")
     # StrictUndefined: a misspelt name in the template is an error, not an empty space.
     environment = Environment(
@@ -89,10 +89,12 @@ def render_page(report: Report, pictures: Sequence[Sequence[Picture]]) -> str:
     script, _, _ = loader.get_source(environment, "report.js")
     names = [version["version"] for version in report["versions"]]
     runs = _runs(report)
-    examples = [_example(example, names) for example in report.get("examples") or []]
+    examples = [page_example(example, names) for example in report.get("examples") or []]
     return environment.get_template("report.html.jinja").render(
         title=report.get("title") or "untitled run",
-        runs=[_run(run, drawn) for run, drawn in zip(runs, pictures, strict=True)],
+        notes=_notes(runs),
+        runs=[_run(run, drawn) for run, drawn in zip(runs, pictures, strict=False)],
+        pictures=pictures[-1] if "runs" in report else [],
         comparison=report.get("comparison") or {"notes": []},
         matrices=matrices(report),
         kinds=kinds(report),
@@ -114,7 +116,7 @@ def render_page(report: Report, pictures: Sequence[Sequence[Picture]]) -> str:
         examples=examples,
         num_prompts=report.get("num_prompts"),
         tags=sorted({tag for example in examples for tag in example["tags"]}),
-        first_shown=_first_shown(report),
+        first_shown=first_shown(report),
         script=Markup(script),  # ours, from the package
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
@@ -128,9 +130,17 @@ def _run(run: Report, pictures: Sequence[Picture]) -> dict[str, Any]:
         "path": " → ".join(version["version"] for version in run["versions"]),
         "headline_version": (run.get("headline") or {}).get("version"),
         "headlines": headlines(run),
-        "notes": run.get("notes") or [],
         "pictures": pictures,
     }
+
+
+def _notes(runs: Sequence[Report]) -> list[str]:
+    """The warnings of all runs, each said once, with the names of its runs where it is not of all."""
+    of_note: dict[str, list[str]] = {}
+    for run in runs:
+        for note in run.get("notes") or []:
+            of_note.setdefault(note, []).append(run.get("name") or "")
+    return [note if len(names) == len(runs) else f"{', '.join(names)}: {note}" for note, names in of_note.items()]
 
 
 def _facts(report: Report) -> list[str]:
@@ -155,40 +165,6 @@ def _date(text: str) -> str:
     except ValueError:
         return text
     return f"{day.day} {day:%B %Y}"
-
-
-def _example(example: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """A conversation with its answers in the order of the versions; `place` is the version's, None for a stranger."""
-    answers = []
-    for answer in example.get("answers") or []:
-        score = answer.get("judge_score")
-        version = answer["version"]
-        answers.append(
-            {
-                "version": version,
-                "place": names.index(version) if version in names else None,
-                "text": answer.get("text") or "",
-                "refused": bool(answer.get("refused")),
-                "score": None if score is None else number(score, 2, signed=True),
-            }
-        )
-    answers.sort(key=lambda answer: len(names) if answer["place"] is None else answer["place"])
-    return {"prompt": example["prompt"], "tags": example.get("tags") or [], "answers": answers}
-
-
-def _first_shown(report: Report) -> list[bool]:
-    """Which versions' answers are open at first where there are many: the first two and the headline's, or the last.
-
-    Of several runs, the very first and each run's last. The page's script closes the others; without it all are shown.
-    """
-    versions = report["versions"]
-    if len(versions) <= 4:
-        return [True] * len(versions)
-    ends = {version.get("run"): version["version"] for version in versions}  # the last of a run wins
-    names = [version["version"] for version in versions]
-    headline = (report.get("headline") or {}).get("version")
-    shown = {headline} if headline in names else set(ends.values())
-    return [place < (2 if len(ends) == 1 else 1) or name in shown for place, name in enumerate(names)]
 
 
 def _data_uri(png: bytes) -> str:

@@ -39,7 +39,7 @@ def matrices(report: Report) -> list[tuple[str, Table]]:
     """For each group of comparable versions its caption and its table of win rates, row over column."""
     groups = (report.get("comparison") or {}).get("groups") or []
     return [
-        (f"{len(group['versions'])} versions, {group['n']} prompts", _matrix(group))
+        (f"{len(group['versions'])} versions, {group['n']} prompts", _matrix(report, group))
         for group in groups
         if group["win_rates"]
     ]
@@ -59,7 +59,16 @@ def _kind_table(rows: Sequence[dict[str, Any]], *, several: bool) -> Table:
         for run, version, stage in stages
     ]
     absent = Cell(hover="not measured")
-    return Table("measure", columns, [Row(n, [cells.get((*s, n), absent) for s in stages]) for n in names])
+    counts = {name: _counts([row["n"] for row in rows if row["measure"] == name]) for name in names}
+    body = [Row(name, [counts[name], *(cells.get((*stage, name), absent) for stage in stages)]) for name in names]
+    return Table("measure", [Column("n", note="Observations behind each value"), *columns], body)
+
+
+def _counts(sizes: Sequence[int | None]) -> Cell:
+    """'240', or '236–240' where the columns differ."""
+    known = sorted({size for size in sizes if size is not None})
+    ends = dict.fromkeys((f"{known[0]:g}", f"{known[-1]:g}")) if known else {"": None}
+    return Cell("–".join(ends), order=known[0] if known else None)
 
 
 def _cell(row: dict[str, Any]) -> Cell:
@@ -70,12 +79,19 @@ def _cell(row: dict[str, Any]) -> Cell:
     return estimate_cell(row, PLAIN)
 
 
-def _matrix(group: dict[str, Any]) -> Table:
+def _matrix(report: Report, group: dict[str, Any]) -> Table:
     rates = {(row["version"], row["over"]): row["win_rate"] for row in group["win_rates"]}
     names = [name for name in group["versions"] if any(name in pair for pair in rates)]
+    runs = {version["version"]: version.get("run", "") for version in report["versions"]}
+    columns = [Column(name.removeprefix(f"{runs[name]} · "), runs[name]) for name in names]
+    places = {version["version"]: place for place, version in enumerate(report["versions"])}
     even = Cell("=", "itself")
     rows = [
-        Row(name, [estimate_cell(rates[name, other], SHARE) if other != name else even for other in names])
+        Row(
+            name,
+            [estimate_cell(rates[name, other], SHARE) if other != name else even for other in names],
+            places[name],
+        )
         for name in names
     ]
-    return Table("win rate, % of", [Column(other, "over") for other in names], rows, absent=())
+    return Table("win rate, %, of", columns, rows)

@@ -10,9 +10,7 @@ from camelid.evaluate.report.page_measures import QUALITY_MEASURES, REWARD_MEASU
 from camelid.evaluate.report.page_numbers import (
     Cell,
     Estimate,
-    duration_text,
     estimate_cell,
-    memory_text,
     number_cell,
     sample_sizes,
 )
@@ -110,44 +108,11 @@ def ratings_table(report: Report) -> Table | None:
     return _table("reward model", rewards, measures) if measures else None
 
 
-def data_table(report: Report) -> Table | None:
-    """What was trained and tested on. A missing licence is said, not hidden."""
-    rows = [
-        Row(
-            data["name"],
-            [
-                number_cell(data.get("rows"), 0),
-                number_cell(data.get("set_aside"), 0),
-                Cell(data.get("source") or "not stated"),
-                Cell(data.get("licence") or "not stated"),
-            ],
-        )
-        for data in report.get("data") or []
-    ]
-    text = [Column("source", numeric=False), Column("licence", numeric=False)]
-    aside = Column("set aside", note="Rows removed before use, such as overlaps with the test prompts")
-    return Table("data", [Column("rows"), aside, *text], rows) if rows else None
-
-
-def stages_table(report: Report) -> Table | None:
-    """What ran, for how long, in how much memory; at the foot the total time and the highest peak."""
-    stages = report.get("stages") or []
-    if not stages:
-        return None
-    rows = [Row(s["name"], _stage_cells(s.get("path"), s.get("seconds"), s.get("peak_memory_bytes"))) for s in stages]
-    seconds = [s["seconds"] for s in stages if s.get("seconds") is not None]
-    peaks = [s["peak_memory_bytes"] for s in stages if s.get("peak_memory_bytes") is not None]
-    total = Row("together", _stage_cells("", sum(seconds), max(peaks, default=None)))
-    columns = [Column("folder", numeric=False), Column("time"), Column("peak memory")]
-    return Table("stage", columns, rows, total=total)
-
-
-def _stage_cells(path: str | None, seconds: float | None, peak_bytes: float | None) -> list[Cell]:
-    return [
-        Cell(path or ""),
-        Cell() if seconds is None else Cell(duration_text(seconds), f"{seconds:.1f} s", seconds),
-        Cell() if peak_bytes is None else Cell(memory_text(peak_bytes), f"{peak_bytes:,.0f} bytes", peak_bytes),
-    ]
+def headline_versions(report: Report) -> set[str]:
+    """The versions that headlines are of, one a run, as they are named in the tables."""
+    one = {(report.get("headline") or {}).get("version")}
+    several = {f"{run['name']} · {run['headline']['version']}" for run in report.get("runs") or [] if run["headline"]}
+    return {name for name in one | several if name}
 
 
 def _group_columns(report: Report) -> dict[Column, list[Cell]]:
@@ -165,12 +130,12 @@ def _version_table(
 ) -> Table:
     """A table over versions with their colours; `before` has columns that are no measures, with their cells."""
     versions, before = report["versions"], before or {}
-    marked = (report.get("headline") or {}).get("version")
+    marked = headline_versions(report)
     columns, values, absent = _columns(versions, measures)
     rows = []
     for i, version in enumerate(versions):
         first = [cells[i] for cells in before.values()]
-        rows.append(Row(version["version"], first + values[i], i, version["version"] == marked))
+        rows.append(Row(version["version"], first + values[i], i, version["version"] in marked))
     return Table("version", [*before, *columns], rows, absent)
 
 

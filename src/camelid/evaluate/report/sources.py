@@ -21,6 +21,7 @@ BARE: Manifest = {
     "function": "",
     "settings": {},
     "inputs": {},
+    "outputs": {},
     "metrics": {},
     "machine": {},
     "seconds": None,

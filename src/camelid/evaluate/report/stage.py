@@ -24,7 +24,7 @@ def write_run_report(run: Run) -> dict[str, Any]:
     s: ReportSettings = run.settings
     stages = [(path, manifest) for path in run.inputs["stages"] if (manifest := read_manifest(path))]
     source = Source(s.title, run.path.parent, stages)
-    report = gather([source], s.title, s.num_examples)
+    report = gather([source], s.title, s.num_examples) | {"recipe": s.title}
     write_all([source], report, run.path)
     headline = report["headline"] or {}
     return {key: value["value"] for key, value in headline.items() if isinstance(value, dict)}
