@@ -153,8 +153,7 @@ def _numbers(rows: Sequence[dict[str, Any]]) -> str:
 
 def _limits(behind: list[Manifest], results: dict[str, Any], rows: Sequence[dict[str, Any]]) -> list[str]:
     """Warnings from the manifests behind model and numbers, the known measures that are missing, and no others."""
-    known = [(f"{m.group}: {m.label}", m.take(results)) for m in (*QUALITY_MEASURES, *SHAPE_MEASURES)]
-    missing = "; ".join(name.replace(", %", "").rstrip(" ↑↓") for name, value in known if value is None)
+    missing = "; ".join(m.name for m in (*QUALITY_MEASURES, *SHAPE_MEASURES) if m.take(results) is None)
     stages = ", ".join(dict.fromkeys(code(row["stage"]) for row in rows))
     said = [plain(note) for note in notes(behind)]
     if missing:

@@ -6,6 +6,7 @@ pyplot, so there is no global state, no display, and no figure left open.
 
 from __future__ import annotations
 
+import importlib.util
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -89,11 +90,13 @@ def draw_pictures(report: dict[str, Any]) -> list[Picture]:
 
     One without data keeps its place and says in its caption what is missing.
     """
+    can_draw = importlib.util.find_spec("matplotlib") is not None
     pictures = []
     for slot in RUNS_SLOTS if "runs" in report else SLOTS:
         panel = slot.panel(report)
-        if panel is None:
-            pictures.append(Picture(slot.name, slot.number, slot.title, slot.absent, "", b"", b""))
+        if panel is None or not can_draw:
+            absent = slot.absent if can_draw else "matplotlib is not installed: pip install 'camelid[train]'"
+            pictures.append(Picture(slot.name, slot.number, slot.title, absent, "", b"", b""))
         else:
             light, dark = render(panel, LIGHT), render(panel, DARK)
             pictures.append(Picture(slot.name, slot.number, slot.title, panel.caption, panel.alt, light, dark))

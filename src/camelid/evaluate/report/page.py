@@ -20,9 +20,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from camelid.durable import write_json
+from camelid.evaluate.report.card_text import slug
 from camelid.evaluate.report.figure_style import DARK, LIGHT, version_colours
 from camelid.evaluate.report.figures import Picture, draw_pictures
-from camelid.evaluate.report.card_text import slug
 from camelid.evaluate.report.page_conversations import first_shown, page_example
 from camelid.evaluate.report.page_everything import kinds, matrices
 from camelid.evaluate.report.page_headline import headlines

@@ -25,6 +25,11 @@ class Measure:
     places: int = 0
     note: str = ""
 
+    @property
+    def name(self) -> str:
+        """'Win rate: vs. start': group and label without unit and arrow."""
+        return f"{self.group.removesuffix(', %')}: {self.label}".removeprefix(": ").rstrip(" ↑↓")
+
 
 def at(*path: str) -> Callable[[Entry], Any]:
     """A getter of a nested value; None where any part of the path is missing."""
@@ -78,12 +83,11 @@ def check_version(results: Entry, file: Path) -> None:
     if not isinstance(results.get("version"), str):
         raise ValueError(f"{file}: no 'version', the name of what was evaluated")
     for measure in (*QUALITY_MEASURES, *SHAPE_MEASURES):
-        name = f"{measure.group}: {measure.label}"
         try:
             value = measure.take(results)
         except AttributeError:
-            raise ValueError(f"{file}: {name} lies in an object, this is none") from None
+            raise ValueError(f"{file}: {measure.name} lies in an object, this is none") from None
         good = is_estimate(value) if measure.scale else isinstance(value, int | float)
         if value is not None and not good:
             wanted = "an estimate with value, low, high and n" if measure.scale else "a number"
-            raise ValueError(f"{file}: {name} is {value!r}, not {wanted}")
+            raise ValueError(f"{file}: {measure.name} is {value!r}, not {wanted}")

@@ -156,8 +156,7 @@ def _columns(
     for measure in measures:
         taken = [measure.take(entry) for entry in entries]
         if all(value is None for value in taken):
-            group = measure.group.removesuffix(", %")
-            absent.append(f"{group}: {measure.label}".removeprefix(": ").rstrip(" ↑↓"))
+            absent.append(measure.name)
             continue
         columns.append(Column(measure.label, measure.group, _n(measure, taken), measure.note))
         for cells, value in zip(values, taken, strict=True):
