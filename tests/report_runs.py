@@ -88,13 +88,14 @@ def evaluate(
     model: str,
     judge: str = "the judge",
     max_new_tokens: int = 36,
+    stage: str = "",
     **results: Any,
 ) -> Path:
     """An evaluation of a version, with its answers."""
     shares = {"unsafe": estimate(0.4, 10), "borderline": estimate(0.1, 10)}
     return write_stage(
         root,
-        f"evaluate-{version}",
+        stage or f"evaluate-{version}",
         "camelid.evaluate.version.evaluate_version",
         files={
             "results.json": {"version": version, "n": len(rows), "refusals": shares, **results},

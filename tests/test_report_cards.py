@@ -47,7 +47,7 @@ def test_head_is_yaml_with_base_tags_and_all_estimates(run: Path, tmp_path: Path
 
 def test_data_method_and_numbers_come_from_the_manifests(run: Path, tmp_path: Path) -> None:
     card = cards(tmp_path / "cards", run)["sft"]
-    assert "Made by camelid 0.1.0 (commit `8494c7a`) in stage `sft` of run `run`." in card
+    assert "Made by camelid 0.1.0 (commit `8494c7a`) in stage `sft` of `run`." in card
     assert f"`tiny-base`, SHA-256 `{digest('/models/tiny-base')}`. The manifests do not state its licence." in card
     assert "| `data/demonstrations` | 4 | `demonstrations.jsonl` | Apache-2.0 (3), not stated (1) |" in card
     assert "| `sft` | `train_sft` | model: `tiny-base`; demonstrations: `data/demonstrations` | 1 min 05 s |" in card
@@ -66,10 +66,12 @@ def test_what_was_not_measured_is_said(run: Path, tmp_path: Path) -> None:
     assert "reward model" not in limits  # no manifest of a judge: nothing is said of one
 
 
-def test_a_model_that_was_given_has_no_training(run: Path, tmp_path: Path) -> None:
+def test_a_model_from_outside_has_no_training(run: Path, tmp_path: Path) -> None:
     card = cards(tmp_path / "cards", run)["start"]
     assert "base_model" not in head(card)
-    assert "did not train" in card and "No training stage lies behind this model" in card and "Apache" not in card
+    assert (
+        "it came from outside" in card and "No training stage lies behind this model" in card and "Apache" not in card
+    )
 
 
 def test_numbers_of_other_stages_on_the_same_model_are_on_the_card(run: Path, tmp_path: Path) -> None:

@@ -148,6 +148,15 @@ def test_what_a_trainer_measured_is_not_its_start_models(two: tuple[Path, Path])
     assert (row["version"], row["stage"]) == ("reward", "reward")
 
 
+def test_a_version_evaluated_twice_is_told_apart(two: tuple[Path, Path]) -> None:
+    evaluate(two[0], "sft", answers(TEXTS, [0.0] * 4, prompts=("a", "b", "c", "d")), model="/m", stage="on-others")
+    report = read(two[0])
+    names = ["start", "sft (evaluate-sft)", "sft (on-others)"]
+    assert [version["version"] for version in report["versions"]] == names
+    assert {row["version"] for row in report["measures"]} == set(names)
+    assert "sft (on-others) (4 prompts)" in report["comparison"]["notes"][0]
+
+
 def test_a_folder_of_results_alone(tmp_path: Path) -> None:
     for name in ("arc", "piqa"):
         (tmp_path / "found" / name).mkdir(parents=True)
@@ -232,11 +241,12 @@ def test_folders_that_are_no_runs_and_names_that_clash(
     for words, said in (
         (["empty"], "is no run (no run.json) and holds no results.json"),
         (["missing"], "no such folder"),
+        (["again"], "it holds runs: name those that you want"),
         (["begun"], "none of its 1 stages is finished"),
         (["first", "again/first"], "two runs are named 'first'"),
         (["first", "first"], "two runs are named 'first'"),
     ):
-        assert main(["report", *(str(tmp_path / word) for word in words)]) == 1
+        assert main(["report", *(str(tmp_path / word) for word in words), "--out", str(tmp_path / "out")]) == 1
         error = capsys.readouterr().err
         assert said in error and str(tmp_path / words[-1]) in error
     report = read(two[0], f"other={tmp_path / 'again' / 'first'}")

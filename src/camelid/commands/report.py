@@ -15,6 +15,8 @@ from camelid.evaluate.report.write import write_all
 
 def report(arguments: argparse.Namespace) -> int:
     """Read the runs, write the report, print where it is."""
+    if arguments.conversations < 0:
+        raise ValueError(f"--conversations {arguments.conversations}: give 0 or more")
     sources = read_sources(arguments.run)
     title = arguments.title or ", ".join(source.name for source in sources)
     gathered = gather(sources, title, arguments.conversations)

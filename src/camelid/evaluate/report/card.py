@@ -66,20 +66,20 @@ def _made(source: Source, line: Lineage, manifest: Manifest) -> list[str]:
     maker = made_by(source, line.model["path"])
     digest = f"SHA-256 of the model: {code(line.model['sha256'])}."
     if maker is None:
-        return [f"A model that run {code(source.name)} was given and did not train. {digest}"]
+        return [f"No stage of {code(source.name)} has made this model: it came from outside. {digest}"]
     made = maker[1]
     version = (made.get("versions") or {}).get("camelid")
     commit = f"commit {code(made['commit'])}" if made["commit"] else "commit unknown"
     dirty = ", with uncommitted changes" if made["dirty"] else ""
     by = f"camelid {version or 'of unknown version'} ({commit}{dirty})"
-    return [f"Made by {by} in stage {code(made['stage'])} of run {code(source.name)}. {digest}"]
+    return [f"Made by {by} in stage {code(made['stage'])} of {code(source.name)}. {digest}"]
 
 
 def _base(line: Lineage) -> str:
     if line.base is None:
         return "Not recorded."
     if line.base == line.model:
-        return "None: no stage of the run has made this model. The manifests do not state its licence."
+        return "Not recorded here, since the model came from outside. The manifests do not state its licence."
     name = Path(line.base["path"]).name
     return f"{code(name)}, SHA-256 {code(line.base['sha256'])}. The manifests do not state its licence."
 
@@ -88,7 +88,7 @@ def _data(line: Lineage) -> list[str]:
     """What the model was trained on, with licences, or that it was not trained here."""
     stages = list(data_stages(line.stages))
     if not stages:
-        return ["No data stage lies behind this model in this run."]
+        return ["No data stage lies behind this model here."]
     rows = [
         [code(m["stage"]), str(m["metrics"].get("kept", "")), _files(m["inputs"].get("data")), _licences((path, m))]
         for path, m in stages
@@ -108,7 +108,7 @@ def _method(source: Source, line: Lineage) -> list[str]:
     """The stages behind the model: what each read, how long it took, what it measured, and all its settings."""
     stages = [(path, m) for path, m in line.stages if (path, m) not in list(data_stages(line.stages))]
     if not stages:
-        return ["No training stage lies behind this model in this run."]
+        return ["No training stage lies behind this model here."]
     rows = [
         [code(m["stage"]), code(m["function"].rpartition(".")[2]), _inputs(source, m), duration_text(m["seconds"])]
         for _, m in stages

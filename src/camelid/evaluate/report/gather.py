@@ -5,6 +5,7 @@ It reads manifests and result files only, so any list of stages gives a report; 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,6 @@ def gather_run(source: Source) -> Report:
     return {
         "name": source.name,
         "title": source.name,
-        "path": str(source.path),
         "machine": describe_machine(newest["machine"]),
         "commit": newest["commit"],
         "dirty": newest["dirty"],
@@ -87,6 +87,7 @@ def version_stages(source: Source) -> list[tuple[Path, Manifest, dict[str, Any]]
     """The stages that evaluated a version, with their results.
 
     Results without a manifest are a version's where they name one and say what it refused or how it was scored.
+    A version that was evaluated twice, on other prompts say, is called by its stage or its folder too.
     """
     found = []
     for path, manifest in source.stages:
@@ -96,6 +97,12 @@ def version_stages(source: Source) -> list[tuple[Path, Manifest, dict[str, Any]]
         if results and (evaluates(manifest) or bare):
             check_version(results, file)
             found.append((path, manifest, results))
+    names = Counter(results["version"] for _, _, results in found)
+    stages = Counter(manifest["stage"] for _, manifest, _ in found)
+    for path, manifest, results in found:
+        if names[results["version"]] > 1:
+            stage = manifest["stage"] if stages[manifest["stage"]] == 1 else path.name
+            results["version"] = f"{results['version']} ({stage})"
     return found
 
 
@@ -114,13 +121,17 @@ def answered(source: Source, *, alone: bool) -> list[Answered]:
 
 
 def run_measures(source: Source) -> list[dict[str, Any]]:
-    """The long table of one run: every measure of every stage."""
+    """The long table of one run: every measure of every stage, with the version that it is of."""
+    versions = version_stages(source)
+    own = {path: results["version"] for path, _, results in versions}
     models = {
-        (manifest["inputs"].get("model") or {}).get("sha256", ""): results["version"]
-        for _, manifest, results in version_stages(source)
+        m["inputs"]["model"]["sha256"]: results["version"] for _, m, results in versions if "model" in m["inputs"]
     }
-    models.pop("", None)
-    return [row for path, manifest in source.stages for row in stage_measures(source.name, path, manifest, models)]
+    return [
+        row
+        for path, manifest in source.stages
+        for row in stage_measures(source.name, path, manifest, models, own.get(path, ""))
+    ]
 
 
 def headline(versions: list[dict[str, Any]]) -> dict[str, Any] | None:

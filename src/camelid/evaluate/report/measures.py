@@ -41,8 +41,8 @@ def flatten(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
             yield from flatten(part, f"{name}.{named}" if name else named)
 
 
-def stage_measures(run: str, path: Path, manifest: Manifest, versions: dict[str, str]) -> list[Measure]:
-    """The rows of one stage. `versions` names the version whose model has a given SHA-256.
+def stage_measures(run: str, path: Path, manifest: Manifest, versions: dict[str, str], own: str = "") -> list[Measure]:
+    """The rows of one stage. `versions` names the version whose model has a given SHA-256, `own` that of the stage.
 
     Raises ValueError for an estimate whose parts are no numbers.
     """
@@ -51,7 +51,7 @@ def stage_measures(run: str, path: Path, manifest: Manifest, versions: dict[str,
         results = read_object(file)
         about = {
             "run": run,
-            "version": version_of(results, manifest, versions),
+            "version": own or version_of(results, manifest, versions),
             "stage": manifest["stage"],
             "kind": manifest["function"],
         }

@@ -24,15 +24,16 @@ class Kind:
 
 
 def kinds(report: Report) -> list[Kind]:
-    """A table for each kind of stage that measured anything, in order of appearance."""
+    """A table for each kind of stage that measured anything, in order of appearance, folded ones last."""
     by_kind: dict[str, list[dict[str, Any]]] = {}
     for row in report.get("measures") or []:
         by_kind.setdefault(row["kind"], []).append(row)
     several = len({row["run"] for rows in by_kind.values() for row in rows}) > 1
-    return [
+    found = [
         Kind(_kind_name(kind), _kind_table(rows, several=several), kind.endswith(SHOWN_ELSEWHERE))
         for kind, rows in by_kind.items()
     ]
+    return sorted(found, key=lambda kind: kind.folded)
 
 
 def matrices(report: Report) -> list[tuple[str, Table]]:

@@ -65,6 +65,9 @@ def read_source(name: str, path: Path) -> Source:
         return _read_run(name, path)
     alone = (path / "results.json").exists() or (path / "manifest.json").exists()
     folders = [path] if alone else sorted({file.parent for file in path.rglob("results.json")})
+    runs = [] if alone else sorted(str(file.parent) for file in path.rglob("run.json"))
+    if runs:
+        raise ValueError(f"{path} is no run, it holds runs: name those that you want, {', '.join(runs[:6])}")
     if not folders:
         raise ValueError(f"{path} is no run (no run.json) and holds no results.json; `camelid runs list` shows runs")
     return Source(name, path, [(folder, read_stage(folder, path)) for folder in folders])

@@ -149,7 +149,7 @@ if (chooser) {
     const [from, to] = [value("by-first"), value("by-second")];
     const pair = from && to && from !== to;
     const chosen = pair ? [from, to] : boxes.filter((box) => box.checked).map((box) => box.dataset.version);
-    chooser.classList.toggle("unused", pair);
+    document.body.classList.toggle("comparing", Boolean(pair));
     let count = 0;
     for (const example of examples) {
       for (const answer of example.answers) {
