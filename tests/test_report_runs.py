@@ -78,6 +78,17 @@ def test_other_judges_and_other_limits_are_said(tmp_path: Path) -> None:
     assert ("first · sft", "first · start") in pairs and ("first · sft", "second · sft") not in pairs
 
 
+def test_of_very_many_versions_the_ends_and_the_newest_are_compared_and_that_is_said(two: tuple[Path, Path]) -> None:
+    for i in range(18):
+        evaluate(two[1], f"v{i:02}", answers(TEXTS, [float(i)] * 4), model=f"/m{i}")
+    compared = read(*two)["comparison"]
+    names = list(dict.fromkeys(row["version"] for row in compared["groups"][0]["win_rates"]))
+    # 22 versions; 16 are both ends of both runs and the 12 newest others.
+    ends = ["first · start", "first · sft", "second · start"]
+    assert names == [*ends, *(f"second · v{i:02}" for i in range(5, 18))]
+    assert "Of 22 comparable versions 16 are set against each other" in compared["notes"][0]
+
+
 def test_versions_without_answers_or_scores_are_said(two: tuple[Path, Path]) -> None:
     (next(two[0].glob("evaluate-start-*")) / "answers.jsonl").unlink()
     file = next(two[1].glob("evaluate-start-*")) / "answers.jsonl"
@@ -92,7 +103,7 @@ def test_nested_results_become_dotted_names() -> None:
     results = {
         "version": "sft",
         "tasks": {"arc_easy": {"acc": acc, "n": 100, "shots": 0, "leaked": False}},
-        "pairs": [{"name": "a", "win_rate": acc}, {"win_rate": acc}],
+        "pairs": [{"name": "a", "win_rate": acc}, {"win_rate": acc}, {"name": "a", "win_rate": acc}],
         "nothing": None,
         "curve": [1, 2, 3],
     }
@@ -102,6 +113,7 @@ def test_nested_results_become_dotted_names() -> None:
         ("tasks.arc_easy.shots", 0),
         ("pairs.a.win_rate", acc),
         ("pairs.1.win_rate", acc),
+        ("pairs.a.2.win_rate", acc),
     ]
 
 
@@ -208,6 +220,13 @@ def test_foreign_names_of_runs_stages_and_measures_are_shown_and_not_obeyed(tmp_
         (lambda root: results(root, acc=estimate(0.5, 9) | {"low": "a"}), "acc has low 'a', which is no number"),
         (lambda root: results(root, acc=estimate(0.5, 9) | {"value": float("nan")}), "acc has value nan"),
         (lambda root: stage_file(root, "manifest.json").write_text('{"function": "f"}'), "manifest.json: no stage"),
+        (lambda root: results(root, refusals_by_source={"a": 1}), "refusals_by_source is wanted as objects"),
+        (lambda root: trained(root, accuracy=0.5), "accuracy.json: Accuracy: all pairs is 0.5, not an estimate"),
+        (lambda root: trained(root, by_rating={"better": {"accuracy": 1}}), "by_rating is wanted as objects"),
+        (lambda root: sampled(root, {"points": [{"n": 1, "mean": None}]}), "point 1 has no number for mean"),
+        (lambda root: sampled(root, {}), "curve.json: the points of a curve are a list"),
+        (lambda root: scored(root, '"judge_score": NaN'), "line 1: judge_score is nan, which is no number"),
+        (lambda root: scored(root, '"judge_score": "good"'), "line 1: judge_score is 'good', which is no number"),
         (lambda root: stage_file(root, "answers.jsonl").write_text("{}\n"), "answers.jsonl, line 1: an answer has"),
         (lambda root: stage_file(root, "answers.jsonl").write_text('{"a": 1}\n{\n'), "answers.jsonl, line"),
     ],
@@ -223,6 +242,19 @@ def test_what_cannot_be_read_is_named_in_one_line(
 
 def stage_file(root: Path, name: str) -> Path:
     return next(root.glob("evaluate-sft-*")) / name
+
+
+def scored(root: Path, text: str) -> None:
+    file = stage_file(root, "answers.jsonl")
+    file.write_text(file.read_text().replace('"judge_score": 1.0', text, 1))
+
+
+def trained(root: Path, **accuracy: Any) -> None:
+    write_stage(root, "reward", "camelid.train.reward.train_reward", files={"accuracy.json": accuracy})
+
+
+def sampled(root: Path, curve: dict[str, Any]) -> None:
+    write_stage(root, "best", "camelid.train.rejection.sample_best", files={"curve.json": curve})
 
 
 def results(root: Path, **changed: Any) -> None:

@@ -15,12 +15,12 @@ from typing import Any
 
 from camelid.evaluate.report.card_head import yaml_head
 from camelid.evaluate.report.card_text import code, plain, slug, table
-from camelid.evaluate.report.gather import label, version_stages
+from camelid.evaluate.report.gather import version_stages
 from camelid.evaluate.report.lineage import Finished, Lineage, data_stages, licences, lineage, made_by, paths
 from camelid.evaluate.report.notes import notes
 from camelid.evaluate.report.page_measures import QUALITY_MEASURES, SHAPE_MEASURES
 from camelid.evaluate.report.page_numbers import duration_text, exact_text
-from camelid.evaluate.report.sources import Manifest, Source
+from camelid.evaluate.report.sources import Manifest, Source, label, model_name
 
 MARK = "<!-- Written by `camelid report`; it is replaced when the report is written again. -->"
 
@@ -28,7 +28,7 @@ MARK = "<!-- Written by `camelid report`; it is replaced when the report is writ
 def write_cards(sources: Sequence[Source], report: dict[str, Any], folder: Path) -> list[Path]:
     """Write a card for every version of every run; those of an earlier report in the same folder are replaced."""
     for old in folder.glob("*.md"):
-        if MARK in old.read_text(encoding="utf-8"):
+        if MARK.encode() in old.read_bytes():
             old.unlink()
     written: list[Path] = []
     for source in sources:
@@ -80,8 +80,8 @@ def _base(line: Lineage) -> str:
         return "Not recorded."
     if line.base == line.model:
         return "Not recorded here, since the model came from outside. The manifests do not state its licence."
-    name = Path(line.base["path"]).name
-    return f"{code(name)}, SHA-256 {code(line.base['sha256'])}. The manifests do not state its licence."
+    name, digest = code(model_name(line.base["path"])), code(line.base["sha256"])
+    return f"{name}, SHA-256 {digest}. The manifests do not state its licence."
 
 
 def _data(line: Lineage) -> list[str]:
@@ -105,14 +105,12 @@ def _licences(stage: Finished) -> str:
 
 
 def _method(source: Source, line: Lineage) -> list[str]:
-    """The stages behind the model: what each read, how long it took, what it measured, and all its settings."""
-    stages = [(path, m) for path, m in line.stages if (path, m) not in list(data_stages(line.stages))]
+    """The stages behind the model: what each read, how long it took, and all its settings."""
+    data = list(data_stages(line.stages))
+    stages = [stage for stage in line.stages if stage not in data]
     if not stages:
         return ["No training stage lies behind this model here."]
-    rows = [
-        [code(m["stage"]), code(m["function"].rpartition(".")[2]), _inputs(source, m), duration_text(m["seconds"])]
-        for _, m in stages
-    ]
+    rows = [[code(m["stage"]), code(m["function"].rpartition(".")[2]), _inputs(source, m), _time(m)] for _, m in stages]
     settings = "\n".join(f"{m['stage']}: {json.dumps(m['settings'], ensure_ascii=False)}" for _, m in stages)
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", settings)), default=0))
     return [
@@ -121,13 +119,17 @@ def _method(source: Source, line: Lineage) -> list[str]:
     ]
 
 
+def _time(manifest: Manifest) -> str:
+    return "" if manifest["seconds"] is None else duration_text(manifest["seconds"])
+
+
 def _inputs(source: Source, manifest: Manifest) -> str:
     """'model: `sft`; prompts: `data/prompts`': what a stage read, by the stage that left it, else by file name."""
     said = []
     for name, value in manifest["inputs"].items():
         makers = [made_by(source, path) for path in paths(value)]
         names = [
-            maker[1]["stage"] if maker else Path(path).name for maker, path in zip(makers, paths(value), strict=True)
+            maker[1]["stage"] if maker else model_name(path) for maker, path in zip(makers, paths(value), strict=True)
         ]
         said.append(f"{name}: {', '.join(code(n) for n in dict.fromkeys(names))}")
     return "; ".join(said)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from camelid.evaluate.report.lineage import Lineage
+from camelid.evaluate.report.sources import model_name
 
 TRAINERS = {"train_sft": "sft", "train_ppo": "ppo", "sample_best": "rejection-sampling", "train_dpo": "dpo"}
 """Tags by the end of a function's name."""
@@ -23,7 +23,7 @@ def yaml_head(name: str, line: Lineage, rows: Sequence[dict[str, Any]]) -> str:
     tags = ["camelid", *(tag for end, tag in TRAINERS.items() if any(f.endswith(end) for f in functions))]
     lines = ["---", "library_name: transformers", "pipeline_tag: text-generation"]
     if line.base is not None and line.base != line.model:
-        base = json.dumps(Path(line.base["path"]).name, ensure_ascii=False)
+        base = json.dumps(model_name(line.base["path"]), ensure_ascii=False)
         lines.append(f"base_model: {base}  # name of its folder; write its id here before publishing")
     lines += ["tags:", *(f"- {tag}" for tag in tags), *_index(name, rows), "---"]
     return "\n".join(lines)

@@ -17,7 +17,7 @@ from camelid.evaluate.report.conversations import Answered
 from camelid.functional.statistics import win_rate
 
 MOST_VERSIONS = 16
-"""Versions of a group that are set against each other; of more, the first and the last ones of each run."""
+"""Versions of a group that are set against each other; of more, the first and last of each run, then the newest."""
 SAMPLING = {"max_new_tokens": "cut after {} tokens", "temperature": "drawn at temperature {}"}
 
 
@@ -68,11 +68,12 @@ def _judge(version: Answered) -> str:
 
 
 def _few(versions: Sequence[Answered]) -> list[Answered]:
-    if len(versions) <= MOST_VERSIONS:
-        return list(versions)
+    """At most `MOST_VERSIONS` of them, in order."""
     runs = [found for _, found in _grouped(versions, lambda v: v.run)]
-    ends = {id(version) for found in runs for version in (found[0], found[-1])}
-    return [version for version in versions if id(version) in ends][:MOST_VERSIONS]
+    ends = [version.label for found in runs for version in (found[-1], found[0])]
+    wanted = dict.fromkeys([*ends, *(version.label for version in reversed(versions))])
+    chosen = list(wanted)[:MOST_VERSIONS]
+    return [version for version in versions if version.label in chosen]
 
 
 def _grouped(versions: Sequence[Answered], key: Callable[[Answered], str]) -> list[tuple[str, list[Answered]]]:
@@ -100,6 +101,12 @@ def _notes(versions: Sequence[Answered], by_prompts: Sequence[Sequence[Answered]
                 f"Judge's scores and win rates are not comparable between judges: {listed}. Refusals are: all of these "
                 f"answered the same prompts."
             )
+        said += [
+            f"Of {len(judged)} comparable versions {MOST_VERSIONS} are set against each other: "
+            f"first and last of each run, then the newest."
+            for _, judged in judges
+            if len(judged) > MOST_VERSIONS
+        ]
         said += _sampled_otherwise(same, versions)
     without = [version for version in versions if not version.answers]
     if without:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from camelid.evaluate.report.checks import is_number
 from camelid.evaluate.report.sources import Manifest, read_lines
 from camelid.types import content_hash
 
@@ -39,6 +40,8 @@ def read_answers(file: Path) -> dict[str, Answer]:
             raise ValueError(
                 f"{file}, line {number}: an answer has a prompt (messages with role and content) and a text"
             )
+        if row.get("judge_score") is not None and not is_number(row["judge_score"]):
+            raise ValueError(f"{file}, line {number}: judge_score is {row['judge_score']!r}, which is no number")
         # Asked twice, a prompt counts twice: the n-th time it was asked meets the n-th time elsewhere.
         messages = [[message["role"], message["content"]] for message in prompt]
         digest, times = content_hash(messages), 1

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from camelid.evaluate.report.checks import check_points, check_reward, check_version
 from camelid.evaluate.report.comparison import comparison
 from camelid.evaluate.report.conversations import Answered, examples, read_answers
+from camelid.evaluate.report.lineage import lineage, paths
 from camelid.evaluate.report.measures import stage_measures
 from camelid.evaluate.report.notes import evaluates, notes
-from camelid.evaluate.report.page_measures import check_version
-from camelid.evaluate.report.sources import Manifest, Source, read_lines, read_object
+from camelid.evaluate.report.sources import Manifest, Source, label, model_name, read_lines, read_object
 
 Report = dict[str, Any]
 LISTS = {"versions": "version", "rewards": "name", "data": "name", "stages": "name"}
@@ -50,13 +51,13 @@ def gather_run(source: Source) -> Report:
         "machine": describe_machine(newest["machine"]),
         "commit": newest["commit"],
         "dirty": newest["dirty"],
-        "start_model": start_model(stages),
+        "start_model": start_model(source),
         "notes": notes([m for _, m in stages]) + unfinished(source),
         "headline": headline(versions),
         "versions": versions,
-        "rewards": [{"name": name, **read_object(path)} for name, path in accuracies],
-        "best_of_n": [{"name": name, **read_object(path)} for name, path in curves],
-        "ppo": [{"name": name, "points": list(read_lines(path))} for name, path in ppo],
+        "rewards": [{"name": name, **check_reward(read_object(path), path)} for name, path in accuracies],
+        "best_of_n": [{"name": name, **read_curve(path)} for name, path in curves],
+        "ppo": [{"name": name, "points": check_points(list(read_lines(f)), ("kl", "score"), f)} for name, f in ppo],
         "data": [data_row(m) for _, m in stages if m["function"].endswith("import_data")],
         "stages": [
             {
@@ -76,11 +77,6 @@ def together(runs: Sequence[Report]) -> Report:
         part: [entry | {"run": run["name"], key: label(run["name"], entry[key])} for run in runs for entry in run[part]]
         for part, key in LISTS.items()
     }
-
-
-def label(run: str, name: str) -> str:
-    """How a version or a stage of a run is named where there are several runs."""
-    return f"{run} · {name}"
 
 
 def version_stages(source: Source) -> list[tuple[Path, Manifest, dict[str, Any]]]:
@@ -155,25 +151,31 @@ def unfinished(source: Source) -> list[str]:
     return [f"Not finished, so not shown: {names}."] if names else []
 
 
-def start_model(stages: list[tuple[Path, Manifest]]) -> str:
-    """Name of the folder of the model that everything started from."""
-    for _, manifest in stages:
-        if evaluates(manifest):
-            return Path(manifest["inputs"]["model"]["path"]).name
+def start_model(source: Source) -> str:
+    """Name of the model that the first evaluated version comes from."""
+    for _, manifest, _ in version_stages(source):
+        base = lineage(source, manifest).base
+        if base is not None:
+            return model_name(base["path"])
     return ""
+
+
+def read_curve(file: Path) -> dict[str, Any]:
+    """A curve of the best of N."""
+    curve = read_object(file)
+    check_points(curve.get("points"), ("n", "mean"), file)
+    return curve
 
 
 def data_row(manifest: Manifest) -> dict[str, Any]:
     """A line of the data table."""
-    files = manifest["inputs"]["data"]["path"]
-    names = ", ".join(Path(file).name for file in (files if isinstance(files, list) else [files]))
     metrics = manifest["metrics"]
     return {
         "name": manifest["stage"].removeprefix("data/"),
-        "rows": metrics["kept"],
-        "source": names,
-        "licence": manifest["settings"]["licence"] or "stated in the rows",
-        "set_aside": metrics["set_aside"],
+        "rows": metrics.get("kept"),
+        "source": ", ".join(Path(file).name for file in paths(manifest["inputs"].get("data"))),
+        "licence": manifest["settings"].get("licence") or "stated in the rows",
+        "set_aside": metrics.get("set_aside"),
     }
 
 

@@ -36,8 +36,11 @@ def flatten(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         for key, part in value.items():
             yield from flatten(part, f"{name}.{key}" if name else key)
     elif isinstance(value, list) and all(isinstance(part, dict) for part in value):
+        taken: set[str] = set()
         for place, part in enumerate(value):
             named = next((part[key] for key in NAMING_KEYS if isinstance(part.get(key), str)), str(place))
+            named = f"{named}.{place}" if named in taken else named
+            taken.add(named)
             yield from flatten(part, f"{name}.{named}" if name else named)
 
 

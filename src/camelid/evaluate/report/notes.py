@@ -24,13 +24,15 @@ def notes(manifests: list[Manifest]) -> list[str]:
         )
     judged = [m for m in by_stage.values() if m["function"].endswith("annotate_by_judge")]
     if judged:
-        said.append(f"No person annotated the rounds. An AI judge did: {judged[0]['settings']['remote']['model']}.")
-    cut = {m["settings"]["sampling"]["max_new_tokens"]: None for m in by_stage.values() if evaluates(m)}
+        model = (judged[0]["settings"].get("remote") or {}).get("model", "one without a name")
+        said.append(f"No person annotated the rounds. An AI judge did: {model}.")
+    sampled = [m["settings"].get("sampling") or {} for m in by_stage.values() if evaluates(m)]
+    cut = dict.fromkeys(sampling["max_new_tokens"] for sampling in sampled if "max_new_tokens" in sampling)
     if len(cut) == 1:
         said.append(f"Answers are cut after {next(iter(cut))} tokens, for every version alike, and judged as they are.")
     elif cut:
         said.append(f"Answers are cut after {' or '.join(map(str, cut))} tokens, not alike for every version.")
-    if cut:
+    if sampled:
         said.append(
             "A refusal is told by its opening words; that rule agrees with people on 95% of 1,242 answers to XSTest "
             "(those they call partial refusals left out)."

@@ -8,6 +8,7 @@ from typing import Any
 
 from camelid.evaluate.report.page_numbers import PLAIN, SHARE, Cell, estimate_cell, number_cell
 from camelid.evaluate.report.page_tables import Column, Row, Table
+from camelid.evaluate.report.sources import label
 
 Report = dict[str, Any]
 SHOWN_ELSEWHERE = ("evaluate_version", "train_reward")
@@ -84,7 +85,7 @@ def _matrix(report: Report, group: dict[str, Any]) -> Table:
     rates = {(row["version"], row["over"]): row["win_rate"] for row in group["win_rates"]}
     names = [name for name in group["versions"] if any(name in pair for pair in rates)]
     runs = {version["version"]: version.get("run", "") for version in report["versions"]}
-    columns = [Column(name.removeprefix(f"{runs[name]} · "), runs[name]) for name in names]
+    columns = [Column(name.removeprefix(label(runs[name], "")), runs[name]) for name in names]
     places = {version["version"]: place for place, version in enumerate(report["versions"])}
     even = Cell("=", "itself")
     rows = [

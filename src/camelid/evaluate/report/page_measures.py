@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from camelid.evaluate.report.measures import is_estimate
 from camelid.evaluate.report.page_numbers import PLAIN, SHARE, Scale
 
 Entry = dict[str, Any]
@@ -76,18 +74,3 @@ REWARD_MEASURES = (
     Measure("Baselines, %", "longer wins", at("longer_wins"), note="Prefers the longer answer"),
     Measure("Baselines, %", "words alone", at("tfidf"), note="A linear model on word counts (tf-idf)"),
 )
-
-
-def check_version(results: Entry, file: Path) -> None:
-    """Raise ValueError, naming the file, where a version's results are not what the tables and figures take."""
-    if not isinstance(results.get("version"), str):
-        raise ValueError(f"{file}: no 'version', the name of what was evaluated")
-    for measure in (*QUALITY_MEASURES, *SHAPE_MEASURES):
-        try:
-            value = measure.take(results)
-        except AttributeError:
-            raise ValueError(f"{file}: {measure.name} lies in an object, this is none") from None
-        good = is_estimate(value) if measure.scale else isinstance(value, int | float)
-        if value is not None and not good:
-            wanted = "an estimate with value, low, high and n" if measure.scale else "a number"
-            raise ValueError(f"{file}: {measure.name} is {value!r}, not {wanted}")

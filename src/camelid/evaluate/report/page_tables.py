@@ -14,6 +14,7 @@ from camelid.evaluate.report.page_numbers import (
     number_cell,
     sample_sizes,
 )
+from camelid.evaluate.report.sources import label
 from camelid.types import RATINGS
 
 Report = dict[str, Any]
@@ -111,7 +112,7 @@ def ratings_table(report: Report) -> Table | None:
 def headline_versions(report: Report) -> set[str]:
     """The versions that headlines are of, one a run, as they are named in the tables."""
     one = {(report.get("headline") or {}).get("version")}
-    several = {f"{run['name']} · {run['headline']['version']}" for run in report.get("runs") or [] if run["headline"]}
+    several = {label(run["name"], run["headline"]["version"]) for run in report.get("runs") or [] if run["headline"]}
     return {name for name in one | several if name}
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from camelid.runs import read_run
@@ -129,3 +129,14 @@ def _read_run(name: str, path: Path) -> Source:
         raise ValueError(f"{path}: none of its {len(places)} stages is finished; run it to the end first")
     stages = [(folder, read_stage(folder, path)) for folder in done.values()]
     return Source(name, path, stages, tuple(stage for stage in places if stage not in done))
+
+
+def label(run: str, name: str) -> str:
+    """How a version or a stage of a run is named where there are several runs."""
+    return f"{run} · {name}"
+
+
+def model_name(path: str) -> str:
+    """A model by its folder; a stage's folder `model` says nothing without the stage's."""
+    place = PurePosixPath(path)
+    return f"{place.parent.name}/{place.name}" if place.name == "model" else place.name
