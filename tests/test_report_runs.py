@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 
 from camelid.cli import main
+from camelid.evaluate.report.figure_intervals import intervals_panel
+from camelid.evaluate.report.figure_style import LIGHT
+from camelid.evaluate.report.figures import render
 from camelid.evaluate.report.gather import gather
 from camelid.evaluate.report.measures import flatten
 from camelid.evaluate.report.page import render_page
@@ -133,6 +136,7 @@ def test_a_new_kind_of_stage_is_in_table_csv_and_json_without_code(two: tuple[Pa
     benchmarks(two[0])
     assert main(["report", *map(str, two), "--out", str(tmp_path / "out")]) == 0
     page = Page((tmp_path / "out" / "report.html").read_text())
+    assert (tmp_path / "out" / "figures" / "measures-run-tasks.png").exists()
     assert "run tasks (3 measures)" in page.text and "tasks.arc_easy.acc 400 0.42 ± 0.05" in page.text
     rows = list(csv.DictReader((tmp_path / "out" / "report.csv").open()))
     row = next(row for row in rows if row["measure"] == "tasks.arc_easy.acc")
@@ -143,6 +147,17 @@ def test_a_new_kind_of_stage_is_in_table_csv_and_json_without_code(two: tuple[Pa
     twin = json.loads((tmp_path / "out" / "report.json").read_text())
     assert len(twin["measures"]) == len(rows)
     assert [run["name"] for run in twin["runs"]] == ["first", "second"]
+
+
+def test_the_figure_of_new_measures_draws_shares_and_says_what_it_leaves_out() -> None:
+    about = {"run": "a", "version": "sft", "stage": "tasks"}
+    rows = [about | {"measure": f"task-{i}"} | estimate(0.5, 100) for i in range(14)]
+    rows += [about | {"measure": "length"} | estimate(70.0, 100, spread=9.0)]
+    panel = intervals_panel(rows)
+    assert panel is not None and panel.caption.endswith("Not drawn: 2 more measures.")
+    assert panel.alt.endswith("task-11, sft: 0.50.") and "task-12" not in panel.alt and "length" not in panel.alt
+    assert intervals_panel(rows[-1:]) is None
+    assert render(panel, LIGHT).startswith(b"\x89PNG")
 
 
 def test_what_a_trainer_measured_is_not_its_start_models(two: tuple[Path, Path]) -> None:

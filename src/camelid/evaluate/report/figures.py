@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from camelid.evaluate.report.figure_curves import best_of_n_panel, ppo_panel
+from camelid.evaluate.report.figure_intervals import intervals_panel
 from camelid.evaluate.report.figure_panels import borderline_panel, drift_panel, path_panel
 from camelid.evaluate.report.figure_ratings import ratings_panel
 from camelid.evaluate.report.figure_runs import runs_panel
@@ -101,6 +102,15 @@ def draw_pictures(report: dict[str, Any]) -> list[Picture]:
             light, dark = render(panel, LIGHT), render(panel, DARK)
             pictures.append(Picture(slot.name, slot.number, slot.title, panel.caption, panel.alt, light, dark))
     return pictures
+
+
+def draw_kind(name: str, rows: list[dict[str, Any]]) -> Picture | None:
+    """The figure of one kind of results; None where there is nothing to draw, or nothing to draw with."""
+    panel = intervals_panel(rows)
+    if panel is None or importlib.util.find_spec("matplotlib") is None:
+        return None
+    light, dark = render(panel, LIGHT), render(panel, DARK)
+    return Picture(f"measures-{name}", "", name.replace("-", " "), panel.caption, panel.alt, light, dark)
 
 
 def render(panel: Panel, theme: Theme) -> bytes:

@@ -12,8 +12,9 @@ from __future__ import annotations
 import base64
 import datetime
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -22,7 +23,7 @@ from markupsafe import Markup
 from camelid.durable import write_json
 from camelid.evaluate.report.card_text import slug
 from camelid.evaluate.report.figure_style import DARK, LIGHT, version_colours
-from camelid.evaluate.report.figures import Picture, draw_pictures
+from camelid.evaluate.report.figures import Picture, draw_kind, draw_pictures
 from camelid.evaluate.report.page_conversations import first_shown, page_example
 from camelid.evaluate.report.page_everything import kinds, matrices
 from camelid.evaluate.report.page_headline import headlines
@@ -36,6 +37,7 @@ from camelid.evaluate.report.page_tables import (
 )
 
 Report = dict[str, Any]
+NO_PICTURES: Mapping[str, Picture | None] = MappingProxyType({})
 
 
 def write_report(report: Report, folder: Path) -> Path:
@@ -48,9 +50,12 @@ def write_report(report: Report, folder: Path) -> Path:
     pictures = [draw_pictures(run) for run in _runs(report)]
     if "runs" in report:
         pictures.append(draw_pictures(report))
-    page = render_page(report, pictures)
+    of_kinds = {kind.name: draw_kind(slug(kind.name), kind.rows) for kind in kinds(report) if not kind.folded}
+    page = render_page(report, pictures, of_kinds)
     write_json(folder / "report.json", report)
     _write_figures(report, pictures, folder / "figures")
+    for picture in filter(None, of_kinds.values()):
+        (folder / "figures" / f"{picture.name}.png").write_bytes(picture.light)
     path = folder / "report.html"
     path.write_text(page, encoding="utf-8")
     return path
@@ -74,8 +79,13 @@ def _write_figures(report: Report, pictures: Sequence[Sequence[Picture]], folder
                 file.unlink(missing_ok=True)  # an older report's picture would pass for this one's
 
 
-def render_page(report: Report, pictures: Sequence[Sequence[Picture]]) -> str:
-    """The page as text; `pictures` has those of each run, then, of several runs, those of all."""
+def render_page(
+    report: Report, pictures: Sequence[Sequence[Picture]], of_kinds: Mapping[str, Picture | None] = NO_PICTURES
+) -> str:
+    """The page as text; `pictures` has those of each run, then, of several runs, those of all.
+
+    `of_kinds` has those of kinds of results, by the kind's name.
+    """
     loader = PackageLoader("camelid.evaluate.report")
     # StrictUndefined: a misspelt name in the template is an error, not an empty space.
     environment = Environment(
@@ -98,6 +108,7 @@ def render_page(report: Report, pictures: Sequence[Sequence[Picture]]) -> str:
         comparison=report.get("comparison") or {"notes": []},
         matrices=matrices(report),
         kinds=kinds(report),
+        of_kinds=of_kinds,
         tables={
             "quality": quality_table(report),
             "shape": shape_table(report),

@@ -22,6 +22,7 @@ class Kind:
     name: str
     table: Table
     folded: bool
+    rows: list[dict[str, Any]]
 
 
 def kinds(report: Report) -> list[Kind]:
@@ -31,7 +32,7 @@ def kinds(report: Report) -> list[Kind]:
         by_kind.setdefault(row["kind"], []).append(row)
     several = len({row["run"] for rows in by_kind.values() for row in rows}) > 1
     found = [
-        Kind(_kind_name(kind), _kind_table(rows, several=several), kind.endswith(SHOWN_ELSEWHERE))
+        Kind(_kind_name(kind), _kind_table(rows, several=several), kind.endswith(SHOWN_ELSEWHERE), rows)
         for kind, rows in by_kind.items()
     ]
     return sorted(found, key=lambda kind: kind.folded)
