@@ -193,7 +193,8 @@ def test_a_folder_of_results_alone(tmp_path: Path) -> None:
         ("arc", "acc", 20),
         ("piqa", "acc", 20),
     ]
-    assert "No version was evaluated" in Page(render_page(report, [[]])).text
+    text = Page(render_page(report, [[]])).text
+    assert "No version was evaluated" in text and "All versions, all measures" not in text
 
 
 def test_conversations_are_limited_evenly_and_counted(two: tuple[Path, Path]) -> None:

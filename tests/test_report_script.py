@@ -85,6 +85,10 @@ seen.texts = all(".text", document.querySelector(".example")).slice(0, 2).map((b
 seen.equal = [marks(1, "del"), marks(1, "ins")];
 reset();
 seen.unmarked = all("del, ins").length;
+choose("by-first", "2");
+choose("by-second", "3");
+seen.long = document.getElementById("shown").textContent;
+reset();
 choose("find-measure", "ARC");
 seen.measures = document.getElementById("measures-shown").textContent;
 all("#chooser input").forEach((box) => box.checked && box.click());
@@ -115,7 +119,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the driver saw. Of six versions the first two and the last are open at first."""
     report = full_report()
     report["examples"] = [
-        conversation([FIRST, SECOND, "x", "x", "x", "x"], [False] * 6, "helpful"),
+        conversation([FIRST, SECOND, "a " * 2001, "b " * 2001, "x", "x"], [False] * 6, "helpful"),
         conversation(["No."] * 6, [True] * 6, "unsafe"),
         conversation(["No.", "Yes.", "x", "x", "x", "No."], [True, False, False, False, False, True], "unsafe"),
         conversation(["Same.", "Same.", "other", "x", "x", "Same."], [False, False, True, False, False, False], "b"),
@@ -165,6 +169,7 @@ def test_differences_of_two_versions_are_marked_by_words(seen: dict[str, Any]) -
     assert (seen["before"], seen["pair"]) == (3, 2)
     assert seen["gone"] == ["sat", "the mat."]
     assert seen["added"] == ["lay", "a mat today."]
+    assert seen["long"] == "4 of 4 shown, 1 too long to mark"  # 2,001 words each: more than 4 million pairs of words
     assert seen["equal"] == [[], []] and seen["unmarked"] == 0
 
 

@@ -104,9 +104,10 @@ function mark(element, words, kept, tag) {
 function markPair(first, second) {
   const [a, b] = [wordsOf(first.text), wordsOf(second.text)];
   const common = shared(a, b);
-  if (common === null) return; // two very long answers: shown unmarked
+  if (common === null) return false;
   if (first.box) mark(first.box, a, common[0], "del");
   if (second.box) mark(second.box, b, common[1], "ins");
+  return true;
 }
 
 // Which conversations, and which versions' answers in them, are shown.
@@ -151,6 +152,7 @@ if (chooser) {
     const chosen = pair ? [from, to] : boxes.filter((box) => box.checked).map((box) => box.dataset.version);
     document.body.classList.toggle("comparing", Boolean(pair));
     let count = 0;
+    let tooLong = 0;
     for (const example of examples) {
       for (const answer of example.answers) {
         answer.element.hidden = !chosen.includes(answer.version);
@@ -161,9 +163,12 @@ if (chooser) {
       example.element.hidden = !fits(example, answers, pair);
       if (example.element.hidden) continue;
       count += 1;
-      if (pair) markPair(...chosen.map((version) => answers.find((answer) => answer.version === version)));
+      if (!pair) continue;
+      const [before, after] = chosen.map((version) => answers.find((answer) => answer.version === version));
+      tooLong += markPair(before, after) ? 0 : 1;
     }
-    control("shown").textContent = `${count} of ${examples.length} shown`;
+    const unmarked = tooLong ? `, ${tooLong} too long to mark` : "";
+    control("shown").textContent = `${count} of ${examples.length} shown${unmarked}`;
   };
   const reset = () => {
     for (const part of all("select, input", control("filters"))) part.value = "";
