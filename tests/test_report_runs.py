@@ -145,7 +145,9 @@ def test_a_new_kind_of_stage_is_in_table_csv_and_json_without_code(two: tuple[Pa
     assert float(row["low"]) == pytest.approx(0.3716, abs=1e-4)
     assert tuple(rows[0]) == COLUMNS
     twin = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert len(twin["measures"]) == len(rows)
+    assert len(twin["measures"]) == len(rows) - 4 * 3  # each of 4 versions over 3 others
+    over = [row for row in rows if row["measure"] == "win_rate_over.second · sft" and row["version"] == "sft"]
+    assert [(row["run"], row["value"], row["n"], row["stage"]) for row in over] == [("first", "0.375", "4", "")]
     assert [run["name"] for run in twin["runs"]] == ["first", "second"]
 
 

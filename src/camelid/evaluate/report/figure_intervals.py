@@ -53,15 +53,12 @@ def intervals_panel(rows: Sequence[Row]) -> Panel | None:
         axes.set_xlabel("value, as in the table")
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
 
-    left = [f"{len(whole) - most} more {what}" for whole, most, what in _limited(names, columns) if len(whole) > most]
+    limited = ((names, MOST_MEASURES, "measures"), (columns, MOST_COLUMNS, "versions"))
+    left = [f"{len(whole) - most} more {what}" for whole, most, what in limited if len(whole) > most]
     caption = "Measures between 0 and 1 with their 95% intervals; others are in the table alone."
     caption += f" Not drawn: {', '.join(left)}." if left else ""
     listed = "; ".join(f"{row['measure']}, {_column(row, several=several)}: {value_text(row, PLAIN)}" for row in shown)
     return Panel(caption, f"Measures with their intervals. {listed}.", draw)
-
-
-def _limited(names: list[str], columns: list[str]) -> list[tuple[list[str], int, str]]:
-    return [(names, MOST_MEASURES, "measures"), (columns, MOST_COLUMNS, "versions")]
 
 
 def _column(row: Row, *, several: bool) -> str:

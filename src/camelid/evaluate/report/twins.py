@@ -11,6 +11,8 @@ import io
 from collections.abc import Iterable
 from typing import Any
 
+from camelid.evaluate.report.sources import label
+
 COLUMNS = ("run", "version", "measure", "value", "low", "high", "n", "stage")
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """First characters of a formula, after spaces; full-width ones count in some spreadsheets."""
@@ -23,6 +25,23 @@ def measures_csv(measures: Iterable[dict[str, Any]]) -> str:
     writer.writerow(COLUMNS)
     writer.writerows([[guarded(row[column]) for column in COLUMNS] for row in measures])
     return file.getvalue()
+
+
+def comparison_rows(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """The win rates between comparable versions as rows of the long table; their stage is empty, no stage has them."""
+    run_of = {version["version"]: version.get("run", report.get("name", "")) for version in report["versions"]}
+    groups = (report.get("comparison") or {}).get("groups") or []
+    return [
+        {
+            "run": run_of[row["version"]],
+            "version": row["version"].removeprefix(label(run_of[row["version"]], "")),
+            "measure": f"win_rate_over.{row['over']}",
+            "stage": "",
+            **row["win_rate"],
+        }
+        for group in groups
+        for row in group["win_rates"]
+    ]
 
 
 def guarded(value: Any) -> Any:
