@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"camelid {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_recipes, _add_runs, _add_models, _add_data, _add_eval, _add_stages):
+    for add in (_add_recipes, _add_runs, _add_report, _add_models, _add_data, _add_eval, _add_stages):
         add(commands)
     return top
 
@@ -69,6 +69,14 @@ def _add_runs(commands: Any) -> None:
     listing.add_argument("--folder", default="runs")
     show = _command(runs, "show", "runs:show", "the stages of a run", json=True)
     show.add_argument("run", help="folder of the run")
+
+
+def _add_report(commands: Any) -> None:
+    report = _command(commands, "report", "report:report", "one page for one run or several", json=True)
+    report.add_argument("run", nargs="+", help="a run, a stage, or a folder of results; NAME=FOLDER names it")
+    report.add_argument("--out", default="report", metavar="DIR", help="folder of the report (default: report)")
+    report.add_argument("--title", default="", help="title of the page (default: the runs' names)")
+    report.add_argument("--conversations", type=int, default=200, metavar="N", help="shown at most (default: 200)")
 
 
 def _add_models(commands: Any) -> None:
