@@ -41,7 +41,7 @@ def client(server, waits=None, **settings):
 def test_a_request_and_its_reply():
     with ChatServer(script(says("Hi \u2028 there"))) as server:
         reply = client(server, temperature=0.5, max_tokens=7, extra={"top_p": 0.9}).complete(HELLO)
-    assert reply == ("Hi \u2028 there", "m-1", "stop", 1, "")
+    assert reply == ("Hi \u2028 there", "m-1", "stop", 1, "", None, None)
     (request,) = server.requests
     assert request.path == "/v1/chat/completions"
     assert request.headers["Authorization"] == f"Bearer {KEY}"
