@@ -10,12 +10,13 @@ from typing import Any
 from camelid import settings_text
 from camelid.commands import say
 from camelid.commands.judge_table import print_cost, print_judged
-from camelid.evaluate.judged import JudgedSettings, cost_before, judge_answers
+from camelid.evaluate.judged import JudgedSettings, cost_before, judge_answers, what_to_ask
 from camelid.judges.cost import Cost, Count, Price, estimate_tokens, read_price
 from camelid.runs import Stage, execute
 from camelid.types import Messages
 
 FILES = ("questions", "references", "prompt")
+SHARES = ("win_rate", "length_controlled_win_rate", "consistency", "position_bias", "length_bias")
 
 
 def judge(arguments: argparse.Namespace) -> int:
@@ -31,10 +32,10 @@ def judge(arguments: argparse.Namespace) -> int:
         counted = f"counted with {arguments.tokenizer}" if arguments.tokenizer else "estimated as characters / 4"
         _show_cost_before(cost, price, counted, as_json=arguments.json)
         return 0
+    what_to_ask(s, inputs)  # before a folder is made
     path = execute([Stage("judged", judge_answers, s, inputs)], Path(arguments.out), announce=say)["judged"]
     numbers = json.loads((path / "results.json").read_text(encoding="utf-8"))
-    cost = Cost(*(numbers["cost"][name] for name in ("requests", "prompt_tokens", "completion_tokens")))
-    numbers["cost"]["usd"] = cost.as_json(price)["usd"]
+    numbers["cost"]["usd"] = Cost(**numbers["cost"]).usd(price)
     if arguments.json:
         print(json.dumps(in_percent(numbers) | {"folder": str(path)}))
         return 0
@@ -72,30 +73,38 @@ def _counter(model: str) -> Count:
 
 
 def _show_cost_before(cost: Cost, price: Price | None, counted: str, *, as_json: bool) -> None:
-    numbers = cost.as_json(price) | {
-        "prompt_tokens_are": counted,
-        "completion_tokens_are": "the most that replies may have",
+    numbers = {
+        "requests": cost.requests,
+        "prompt_tokens": cost.prompt_tokens,
+        "completion_tokens": cost.completion_tokens,
+        "usd": cost.usd(price),
     }
-    del numbers["replies_without_count"]
     if as_json:
-        print(json.dumps(numbers))
+        print(json.dumps(numbers | {"prompt_tokens_are": counted, "completion_tokens_are": "the most there can be"}))
         return
     print_cost(numbers, at_most=True)
     say(f"prompt tokens are {counted}; completion tokens are the most that replies may have. Nothing was asked.")
 
 
-PERCENT = ("win_rate", "win_rate_length_controlled", "consistency", "position_bias", "length_bias")
-
-
 def in_percent(numbers: dict[str, Any]) -> dict[str, Any]:
-    """The shares as plain keys in percent, each with its interval, standard error and n in `intervals`."""
-    shares = {name: numbers[name] for name in PERCENT if name in numbers}
-    shares |= {f"win_rate_{c}": e for c, e in numbers.get("win_rate_by_category", {}).items()}
-    rest = {name: value for name, value in numbers.items() if name not in (*PERCENT, "win_rate_by_category")}
-    values = {name: e and 100 * e["value"] for name, e in shares.items()}
-    intervals = {name: e and {k: _times(e[k], 1 if k == "n" else 100) for k in e} for name, e in shares.items()}
-    return rest | values | {"intervals": intervals}
+    """Shares as plain keys in percent, each with interval, standard error and n; the win rate's own have no prefix."""
+    flat = {name: value for name, value in numbers.items() if name not in (*SHARES, "win_rate_by_category")}
+    for name in SHARES:
+        if name in numbers:
+            flat |= _flat(name, numbers[name])
+    if "win_rate" in numbers:
+        by_category = numbers["win_rate_by_category"].items()
+        flat |= {"standard_error": flat["win_rate_standard_error"], "n": flat["win_rate_n"]}
+        flat["win_rate_by_category"] = {category: _flat("win_rate", e) for category, e in by_category}
+    return flat
 
 
-def _times(value: float | None, factor: int) -> float | None:
-    return None if value is None else factor * value
+def _flat(name: str, estimate: dict[str, Any] | None) -> dict[str, Any]:
+    """An estimate as four plain keys; None for a number that there is not."""
+    if estimate is None:
+        return {name: None, f"{name}_interval": None, f"{name}_standard_error": None, f"{name}_n": 0}
+    value, low, high, error = (
+        None if estimate[part] is None else 100 * estimate[part] for part in ("value", "low", "high", "standard_error")
+    )
+    interval = None if low is None else [low, high]
+    return {name: value, f"{name}_interval": interval, f"{name}_standard_error": error, f"{name}_n": estimate["n"]}

@@ -29,34 +29,38 @@ def print_judged(numbers: Numbers) -> None:
 
 def print_cost(cost: Numbers, *, at_most: bool) -> None:
     """Requests, tokens, money."""
-    money = "unknown (no --prices FILE)" if cost["usd"] is None else f"{cost['usd']:.4f} USD"
-    most = "at most " if at_most else ""
-    print(
-        f"{cost['requests']} requests, {cost['prompt_tokens']} prompt tokens, "
-        f"{most}{cost['completion_tokens']} completion tokens, cost: {most if cost['usd'] is not None else ''}{money}"
-    )
-    if cost.get("replies_without_count"):
-        say(f"{cost['replies_without_count']} replies came without a count of tokens; the sums lack them")
+    uncounted = cost.get("replies_without_count", 0)
+    about = "at most " if at_most else "at least " if uncounted else ""
+    tokens = [
+        "unknown" if cost[f"{part}_tokens"] is None else f"{limit}{cost[f'{part}_tokens']}"
+        for part, limit in (("prompt", "" if at_most else about), ("completion", about))
+    ]
+    money = "unknown" if cost["usd"] is None else f"{about}{cost['usd']:.4f} USD"
+    print(f"{cost['requests']} requests; prompt tokens: {tokens[0]}; completion tokens: {tokens[1]}; cost: {money}")
+    if cost["usd"] is None and cost["prompt_tokens"] is not None:
+        say("the cost is unknown without a table of prices: --prices FILE")
+    if uncounted:
+        say(f"{uncounted} replies came without a count of tokens")
 
 
 def _pair_rows(numbers: Numbers) -> list[list[str]]:
     first, second = numbers["models"]
     named = [
         (f"win rate of {first} over {second}", "win_rate"),
-        ("  if both were equally long", "win_rate_length_controlled"),
+        ("  if both were equally long", "length_controlled_win_rate"),
         ("judge: consistent over both orders", "consistency"),
         ("judge: prefers what is shown first (50: no bias)", "position_bias"),
         ("judge: prefers the longer answer", "length_bias"),
     ]
     rows = [_row(text, numbers[name], 100) for text, name in named]
-    rows[2:2] = [_row(f"  {c or 'no category'}", e, 100) for c, e in numbers["win_rate_by_category"].items()]
+    rows[2:2] = [_row(f"  in {c or 'no category'}", e, 100) for c, e in numbers["win_rate_by_category"].items()]
     return [*rows, _row("judge: rank correlation of length and wins", numbers["length_correlation"], 1)]
 
 
 def _score_rows(numbers: Numbers) -> list[list[str]]:
     scores = numbers["scores"] or {}
     return [
-        _row(f"score {name}" if part == "all" else f"  {part or 'no category'}", estimate, 1)
+        _row(f"score {name}" if part == "all" else f"  in {part or 'no category'}", estimate, 1)
         for name, parts in scores.items()
         for part, estimate in parts.items()
     ]

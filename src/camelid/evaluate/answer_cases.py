@@ -33,14 +33,17 @@ def read_cases(way: Way, inputs: Mapping[str, Path], *, number: int = 0, seed: i
     questions = read_questions(inputs["questions"]) if "questions" in inputs else None
     references = read_references(inputs["references"]) if "references" in inputs else {}
     files = [read_answers(inputs[name], questions) for name in given]
-    rows = [(mine, _theirs(mine, files[1:])) for mine in _matched(files, [inputs[name] for name in given])]
-    chosen = draw(rows, number, seed)
-    cases = [case for mine, theirs in chosen for case in _cases(way, mine, theirs, references)]
+    if references and not way.wants_reference:
+        raise ValueError(f"way {way.name!r} shows no correct answers; leave --references out")
+    chosen = draw(_matched(files, [inputs[name] for name in given]), number, seed)
+    cases = [case for rows in chosen for case in _cases(way, rows, references)]
+    if references and not any(case.reference for case in cases):
+        raise ValueError(f"{inputs['references']} has no answer to any question in {', '.join(way.wants_reference)}")
     return Cases(_names(files), cases)
 
 
-def _matched(files: Sequence[AnswerFile], paths: Sequence[Path]) -> Sequence[Answered]:
-    """The first file's rows. Raises ValueError unless the files answer the same questions."""
+def _matched(files: Sequence[AnswerFile], paths: Sequence[Path]) -> list[tuple[Answered, ...]]:
+    """The files' rows, side by side. Raises ValueError unless the files answer the same questions."""
     asked = [{row.question.turns: row for row in file.rows} for file in files]
     if len(files) == 2:
         for has, lacks in ((0, 1), (1, 0)):
@@ -48,20 +51,15 @@ def _matched(files: Sequence[AnswerFile], paths: Sequence[Path]) -> Sequence[Ans
             if lonely:
                 raise ValueError(
                     f"{paths[lacks]} lacks an answer to {len(lonely)} of the {len(asked[has])} questions in "
-                    f"{paths[has]}, the first: {lonely[0].question.turns[0][:80]!r}. Both must answer the same questions."
+                    f"{paths[has]}, the first: {lonely[0].question.turns[0][:80]!r}. "
+                    "Both must answer the same questions."
                 )
-    return files[0].rows
+    return [tuple(rows[row.question.turns] for rows in asked) for row in files[0].rows]
 
 
-def _theirs(mine: Answered, others: Sequence[AnswerFile]) -> tuple[Answered, ...]:
-    return tuple(next(r for r in file.rows if r.question.turns == mine.question.turns) for file in others)
-
-
-def _cases(
-    way: Way, mine: Answered, theirs: tuple[Answered, ...], references: dict[Any, tuple[str, ...]]
-) -> list[Case]:
+def _cases(way: Way, rows: tuple[Answered, ...], references: Mapping[Any, tuple[str, ...]]) -> list[Case]:
     """One case a turn for a way that judges by turn; else the question must have one turn."""
-    question, answers = mine.question, (mine.answers, *(row.answers for row in theirs))
+    question, answers = rows[0].question, [row.answers for row in rows]
     turns = len(question.turns)
     if turns > (2 if way.by_turn else 1):
         most = "at most two turns" if way.by_turn else "one turn; take --way mt-bench or mt-bench-single for two"

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from camelid.evaluate.json_rows import read_rows
-from camelid.types import Message, content_hash, reasons
+from camelid.types import Message, check_turns, content_hash, reasons
 
 
 @dataclass(frozen=True)
@@ -75,16 +75,17 @@ def read_references(path: Path) -> dict[Any, tuple[str, ...]]:
 def read_answers(path: Path, questions: Questions | None = None) -> AnswerFile:
     """All answers of a file. Raises ValueError with the place where a row does not fit or a question comes twice."""
     rows: list[Answered] = []
-    seen: set[tuple[str, ...]] = set()
+    seen: set[Any] = set()
     for place, row in read_rows(path):
         try:
             answered = _reader(row, questions)(row, questions or {})
         except (KeyError, TypeError, IndexError, ValueError) as error:
             reason = f"no {error}" if isinstance(error, KeyError) else str(error)
             raise ValueError(f"{place}: {reason}") from None
-        if answered.question.turns in seen:
+        marks = {answered.question.turns, answered.question.id}
+        if marks & seen:
             raise ValueError(f"{place}: question {answered.question.id} is answered twice in this file")
-        seen.add(answered.question.turns)
+        seen |= marks
         rows.append(answered)
     names = {row.model for row in rows if row.model}
     return AnswerFile(names.pop() if len(names) == 1 else _name(path), rows)
@@ -109,9 +110,10 @@ def _reader(row: dict[str, Any], questions: Questions | None) -> Reader:
 
 def _ours(row: dict[str, Any], questions: Questions) -> Answered:
     try:
-        prompt = [Message.model_validate(message) for message in row["prompt"]]
+        prompt = tuple(Message.model_validate(message) for message in row["prompt"])
     except ValidationError as error:
         raise ValueError(f"prompt: {reasons(error)}") from None
+    check_turns(prompt, last="user")
     talk = "\n\n".join(f"{m.role.capitalize()}: {m.content}" for m in prompt)
     text = prompt[0].content if len(prompt) == 1 else talk
     tags = row.get("tags") or ("",)

@@ -10,6 +10,7 @@ what is missing. Left out: several judges that vote. Imports no torch.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from camelid.types import Messages
 class JudgedSettings(Settings):
     """Answers judged by a model."""
 
-    way: str = "mt-bench"
+    way: str = ""
     """Way of asking: lima, lima-single, vicuna, mt-bench, mt-bench-single, alpaca-eval, alpaca-eval-weighted."""
     remote: RemoteSettings = RemoteSettings()
     """Where the judge is and how it is asked."""
@@ -59,7 +60,7 @@ def judge_answers(run: Run) -> dict[str, Any]:
     judged = read_replies(way, found.cases, journal)
     numbers: Numbers = {"way": way.name, "judge": s.remote.model} | sum_up(judged, found.models)
     numbers |= _warnings(way, found, journal)
-    numbers["cost"] = actual_cost(journal.rows).as_json(None)
+    numbers["cost"] = asdict(actual_cost(journal.rows))
     write_json(run.path / "results.json", numbers)
     write_json(run.path / "judgements.json", [_judgement(j) for j in judged])
     if way.name == "vicuna":
@@ -68,7 +69,8 @@ def judge_answers(run: Run) -> dict[str, Any]:
 
 
 def what_to_ask(s: JudgedSettings, inputs: Mapping[str, Path]) -> tuple[Way, Cases]:
-    """The way of asking, with the user's own prompt if there is one, and the cases. Raises ValueError before any cost."""
+    """The way of asking, with the user's own prompt if there is one, and the cases. Raises ValueError."""
+    # Every question is made once before the first is asked: what does not fit must not show after half the cost.
     way = way_named(s.way).with_prompt(inputs.get("prompt"))
     found = read_cases(way, inputs, number=s.number, seed=s.seed)
     for case in found.cases:

@@ -46,7 +46,7 @@ def _pairwise(judged: Sequence[Judged]) -> Numbers:
     lengths = _by_question(valid, lambda j: longer_by(j.case))
     return {
         "win_rate": _of(win_rate, outcomes),
-        "win_rate_length_controlled": _json(length_controlled_win_rate(outcomes, lengths)) if outcomes else None,
+        "length_controlled_win_rate": _json(length_controlled_win_rate(outcomes, lengths)) if outcomes else None,
         "win_rate_by_category": {
             category: _of(win_rate, _by_question(rows, lambda j: j.preference)) for category, rows in _categories(valid)
         },

@@ -34,8 +34,8 @@ def both_orders(shown_first: float, shown_last: float) -> float:
     """One preference out of two, each for the same answer: where it was shown first, and where it was shown last.
 
     Their mean where both are on the same side of one half; a tie, 0.5, where they are not, since then the place
-    decided. Verdicts (0, 0.5, 1) thus stay what they are or become ties. AlpacaEval and MT-bench shuffle or average
-    instead; averaging would give a quarter of a win for one order's tie.
+    decided. Verdicts (0, 0.5, 1) thus stay what they are or become ties, as in MT-bench (Zheng et al. 2023, section
+    3.4). AlpacaEval shows each pair in one order only, drawn at random.
     """
     same = side(shown_first) == side(shown_last)
     return (shown_first + shown_last) / 2 if same else 0.5
@@ -45,7 +45,7 @@ def rank_correlation(x: ArrayLike, y: ArrayLike) -> Estimate | None:
     """Spearman's correlation of two variables measured on the same units, with a 95% interval.
 
         rho = Pearson's correlation of the ranks (equal values share their mean rank)
-        interval = tanh(atanh(rho) +- z sqrt((1 + rho^2 / 2) / (n - 3)))    (Bonett and Wright 2000, eq. 4)
+        interval = tanh(atanh(rho) +- z sqrt((1 + rho^2 / 2) / (n - 3)))    (Bonett and Wright 2000)
 
     Standard error by the same formula times the slope of tanh, 1 - rho^2. None for fewer than 4 units or where one of
     the variables never changes: there is nothing to correlate.

@@ -36,21 +36,17 @@ class Cost:
     """Requests and their tokens."""
 
     requests: int
-    prompt_tokens: int
-    completion_tokens: int
-    uncounted: int = 0
+    prompt_tokens: int | None
+    """None where nobody counted them."""
+    completion_tokens: int | None
+    replies_without_count: int = 0
     """Replies for which the server gave no count; their tokens are missing in the sums."""
 
-    def as_json(self, price: Price | None) -> dict[str, Any]:
-        """With the money, None where no price is known."""
-        usd = price.of(self.prompt_tokens, self.completion_tokens) if price else None
-        return {
-            "requests": self.requests,
-            "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": self.completion_tokens,
-            "replies_without_count": self.uncounted,
-            "usd": usd,
-        }
+    def usd(self, price: Price | None) -> float | None:
+        """Dollars; None where the price or the tokens are not known."""
+        if price is None or self.prompt_tokens is None or self.completion_tokens is None:
+            return None
+        return price.of(self.prompt_tokens, self.completion_tokens)
 
 
 def estimate_tokens(messages: Messages) -> int:
@@ -74,9 +70,11 @@ def most_completion_tokens(remote: RemoteSettings) -> int:
 def actual_cost(rows: Sequence[dict[str, Any]]) -> Cost:
     """What the rows of a journal used, by the server's count."""
     used = [row["usage"] for row in rows if row["usage"]]
+    requests, uncounted = sum(row["attempts"] for row in rows), sum(not row["rejected"] for row in rows) - len(used)
+    if not used:
+        return Cost(requests, None, None, uncounted)
     prompt, completion = (sum(usage[f"{part}_tokens"] for usage in used) for part in ("prompt", "completion"))
-    answered = sum(not row["rejected"] for row in rows)
-    return Cost(sum(row["attempts"] for row in rows), prompt, completion, answered - len(used))
+    return Cost(requests, prompt, completion, uncounted)
 
 
 def read_price(path: Path, model: str) -> Price:

@@ -67,7 +67,7 @@ def valid(scores: Scores) -> Scores | None:
 
 
 def read_scores(reply: str, tokens: Tokens | None = None) -> Said | None:
-    """Scores on the first line, or as the only "(8, 9)" on a line of its own, as FastChat's math question wants them."""
+    """Scores on the first line, or as the only "(8, 9)" on a line of its own, as FastChat's math question wants."""
     scores = parse_scores(spoken(reply))
     if scores is None:
         lines = (TUPLE.fullmatch(line) for line in plain_lines(reply))

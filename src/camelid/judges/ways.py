@@ -16,5 +16,6 @@ WAYS = {
 def way_named(name: str) -> Way:
     """A way of asking. Raises ValueError naming those that there are."""
     if name not in WAYS:
-        raise ValueError(f"no way of asking {name!r}; there are {', '.join(WAYS)}")
+        problem = f"no way of asking {name!r}" if name else "--way names a way of asking"
+        raise ValueError(f"{problem}; there are {', '.join(WAYS)}")
     return WAYS[name]
