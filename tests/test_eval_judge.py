@@ -114,6 +114,18 @@ def test_single_answers_are_rated(capsys, tmp_path, files):
         assert (numbers["invalid"], len(server.requests), "position_bias" in numbers) == (1, 3, False)
 
 
+def test_ratings_that_follow_length_are_shown_with_the_ratings(capsys, tmp_path):
+    rows = [{"instruction": f"q{i}", "output": "x" * i, "generator": "ours"} for i in range(1, 6)]
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+
+    def by_length(request):
+        return says(str(re.search(r"^x+$", request.text, re.MULTILINE)[0].count("x")))
+
+    numbers, _ = judged(capsys, tmp_path, by_length, [str(tmp_path / "a.json")], "lima-single")
+    assert numbers["length_correlation"]["value"] == pytest.approx(1)
+    assert numbers["scores"]["ours"]["all"]["value"] == 3  # (1 + 2 + 3 + 4 + 5) / 5
+
+
 def test_one_answer_alone_has_no_interval(capsys, tmp_path, files):
     numbers, _ = judged(capsys, tmp_path, lambda _: says("4"), files[:1], "lima-single", "--set", "number=1")
     assert numbers["scores"]["ours"]["all"] == {"value": 4, "low": None, "high": None, "n": 1, "standard_error": None}
@@ -226,6 +238,31 @@ def test_help_names_every_way(capsys):
     for place in (text, JudgedSettings.model_fields["way"].description, Path(eval_words.__file__).read_text()):
         assert all(re.search(rf"\b{way}\b(?!-)", place) for way in WAYS)
     assert "remote.base_url" in run(capsys, "--settings").out
+
+
+@needs_data
+def test_mt_bench_judges_both_turns_and_shows_correct_answers_where_they_are_wanted(capsys, tmp_path):
+    questions = DATA / "prompts" / "mt_bench_question.jsonl"
+    rows = [json.loads(line) for line in questions.read_text(encoding="utf-8").split("\n") if line]
+    answers = [{"question_id": r["question_id"], "model_id": "ours", "choices": [{"turns": ["a", "b"]}]} for r in rows]
+    (tmp_path / "ours.jsonl").write_text("".join(json.dumps(r) + "\n" for r in answers))
+    words = ["--questions", str(questions)]
+    references = ["--references", str(DATA / "prompts" / "mt_bench_reference_answer_gpt-4.jsonl")]
+
+    def answer(request):
+        return says("[[4]]" if "second question" in request.text else "[[8]]")
+
+    ours = [str(tmp_path / "ours.jsonl")]
+    numbers, server = judged(capsys, tmp_path, answer, ours, "mt-bench-single", *words, *references)
+    scores = numbers["scores"]["ours"]
+    assert [scores[part]["value"] for part in ("all", "turn 1", "turn 2", "math")] == [6, 8, 4, 6]
+    assert (scores["all"]["n"], scores["math"]["n"], numbers["judgements"]) == (80, 10, 160)
+    assert sum("correct answer ===" in r.text for r in server.requests) == 60  # 30 questions of two turns
+    assert numbers["without_reference"] == 0
+    numbers, _ = judged(capsys, tmp_path, answer, ours, "mt-bench-single", *words)
+    assert numbers["without_reference"] == 60
+    numbers, _ = judged(capsys, tmp_path, lambda _: says("[[B]]"), ours * 2, "mt-bench", *words, *references)
+    assert (numbers["position_bias"], numbers["ties"], numbers["position_bias_n"]) == (0, 160, 80)
 
 
 @needs_data

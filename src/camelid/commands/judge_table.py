@@ -14,8 +14,12 @@ COLUMNS = ("measure", "value", "95% interval", "n")
 def print_judged(numbers: Numbers) -> None:
     """Every number with its interval and n; then what the judge did and what it cost."""
     models = numbers["models"]
-    rows = _pair_rows(numbers) if len(models) == 2 else []
-    print_table(COLUMNS, [*rows, *_score_rows(numbers)], right=COLUMNS[1:])
+    pair = len(models) == 2
+    length = _row(
+        f"judge: rank correlation of length and {'wins' if pair else 'score'}", numbers["length_correlation"], 1
+    )
+    rows = [*(_pair_rows(numbers) if pair else []), length, *_score_rows(numbers)]
+    print_table(COLUMNS, rows, right=COLUMNS[1:])
     valid = numbers["judgements"] - numbers["invalid"]
     print(f"\n{numbers['questions']} questions, {numbers['judgements']} judgements: {_counts(numbers)}")
     print_cost(numbers["cost"], at_most=False)
@@ -54,7 +58,7 @@ def _pair_rows(numbers: Numbers) -> list[list[str]]:
     ]
     rows = [_row(text, numbers[name], 100) for text, name in named]
     rows[2:2] = [_row(f"  in {c or 'no category'}", e, 100) for c, e in numbers["win_rate_by_category"].items()]
-    return [*rows, _row("judge: rank correlation of length and wins", numbers["length_correlation"], 1)]
+    return rows
 
 
 def _score_rows(numbers: Numbers) -> list[list[str]]:

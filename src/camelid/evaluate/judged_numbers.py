@@ -34,7 +34,15 @@ def sum_up(judged: Sequence[Judged], models: Sequence[str]) -> Numbers:
         "invalid_replies": sum(said is None for j in judged for said in j.said),
         "replies": sum(len(j.said) for j in judged),
     }
-    return numbers | (_pairwise(judged) if len(models) == 2 else {}) | {"scores": _scores(judged, models)}
+    more = _pairwise(judged) if len(models) == 2 else _single(judged)
+    return numbers | more | {"scores": _scores(judged, models)}
+
+
+def _single(judged: Sequence[Judged]) -> Numbers:
+    """How far the scores follow the answers' length; a single answer has no other place to be shown in."""
+    scored = [j for j in judged if j.scores is not None]
+    lengths = _by_question(scored, lambda j: float(len(j.case.answers[0][-1])))
+    return {"length_correlation": _json(rank_correlation(lengths, _by_question(scored, _score_of(0))))}
 
 
 def _pairwise(judged: Sequence[Judged]) -> Numbers:
