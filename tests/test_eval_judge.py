@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -79,14 +80,22 @@ def test_a_judge_that_prefers_the_longer_is_found_out(capsys, tmp_path, files, w
     assert numbers["length_controlled_win_rate_n"] == 3
 
 
-@pytest.mark.parametrize("reply", ["", "blah", "[[A]] [[B]]", "11 3", "-1", "A\nB", "m M", None])
-def test_nonsense_is_invalid_and_gives_no_number(capsys, tmp_path, files, reply):
-    for way in FIRST:
-        numbers, _ = judged(capsys, tmp_path, lambda _: says(reply), files, way)
-        assert (numbers["invalid"], numbers["invalid_replies"], numbers["replies"]) == (3, 6, 6)
-        assert [numbers[k] for k in ("wins", "ties", "losses")] == [0, 0, 0]
-        for name in ("win_rate", "length_controlled_win_rate", "consistency", "position_bias", "length_bias", "scores"):
-            assert numbers[name] is None
+@pytest.mark.parametrize("way", FIRST)
+def test_nonsense_is_invalid_and_gives_no_number(capsys, tmp_path, files, way):
+    replies = cycle([None, "blah", "[[A]] [[B]]", "11 3", "-1", "A\nB\nm\nM"])  # one a request
+    numbers, _ = judged(capsys, tmp_path, lambda _: says(next(replies)), files, way)
+    assert (numbers["invalid"], numbers["invalid_replies"], numbers["replies"]) == (3, 6, 6)
+    assert [numbers[k] for k in ("wins", "ties", "losses")] == [0, 0, 0]
+    for name in ("win_rate", "length_controlled_win_rate", "consistency", "position_bias", "length_bias", "scores"):
+        assert numbers[name] is None
+
+
+def test_without_one_readable_reply_the_table_says_so(capsys, tmp_path, files):
+    with ChatServer(lambda _: says("blah")) as server:
+        sets = ["--set", f"remote.base_url={server.url}", "--set", "remote.model=j"]
+        result = run(capsys, *files, "--way", "vicuna", *sets, "--out", tmp_path / "out")
+    assert "0 wins, 0 ties (0 of them because the orders disagree), 0 losses, 3 invalid (6 of 6 replies)" in result.out
+    assert "%" not in result.out and "no judgement could be read" in result.err
 
 
 def test_one_unreadable_order_makes_the_pair_invalid_not_a_tie(capsys, tmp_path, files):
@@ -101,7 +110,8 @@ def test_scores_have_means_and_a_difference(capsys, tmp_path, files):
     numbers, _ = judged(capsys, tmp_path, answer, files, "vicuna")
     scores = {name: parts["all"]["value"] for name, parts in numbers["scores"].items()}
     # (8 + 4 + 7) / 3, (2 + 5 + 6) / 3 and their difference
-    assert scores == pytest.approx({"ours": 19 / 3, "theirs": 13 / 3, "difference": 2})
+    assert scores == pytest.approx({"ours": 19 / 3, "theirs": 13 / 3})
+    assert (numbers["score_difference"]["value"], numbers["score_difference"]["n"]) == (pytest.approx(2), 3)
     assert (numbers["wins"], numbers["losses"], numbers["position_bias"]) == (2, 1, 50)
 
 

@@ -63,11 +63,12 @@ def _pair_rows(numbers: Numbers) -> list[list[str]]:
 
 def _score_rows(numbers: Numbers) -> list[list[str]]:
     scores = numbers["scores"] or {}
-    return [
+    rows = [
         _row(f"score {name}" if part == "all" else f"  in {part or 'no category'}", estimate, 1)
         for name, parts in scores.items()
         for part, estimate in parts.items()
     ]
+    return [*rows, *([_row("score, first less second", numbers["score_difference"], 1)] if len(scores) == 2 else [])]
 
 
 def _row(text: str, estimate: Numbers | None, factor: int) -> list[str]:

@@ -16,7 +16,6 @@ from camelid.functional.statistics import (
     bootstrap_mean,
     length_controlled_win_rate,
     paired_bootstrap_difference,
-    proportion,
     win_rate,
 )
 from camelid.judges.case import Case, Judged
@@ -35,7 +34,7 @@ def sum_up(judged: Sequence[Judged], models: Sequence[str]) -> Numbers:
         "replies": sum(len(j.said) for j in judged),
     }
     more = _pairwise(judged) if len(models) == 2 else _single(judged)
-    return numbers | more | {"scores": _scores(judged, models)}
+    return numbers | more | _scores(judged, models)
 
 
 def _single(judged: Sequence[Judged]) -> Numbers:
@@ -48,7 +47,6 @@ def _single(judged: Sequence[Judged]) -> Numbers:
 def _pairwise(judged: Sequence[Judged]) -> Numbers:
     valid = [j for j in judged if j.preferences is not None]
     sides = [side(j.preference) for j in valid if j.preference is not None]
-    agree = [side(a) == side(b) for a, b in (j.preferences for j in valid if j.preferences)]
     decided = [j for j, s in zip(valid, sides, strict=True) if s]
     outcomes = _by_question(valid, lambda j: j.preference)
     lengths = _by_question(valid, lambda j: longer_by(j.case))
@@ -61,8 +59,8 @@ def _pairwise(judged: Sequence[Judged]) -> Numbers:
         "wins": sides.count(1),
         "ties": sides.count(0),
         "losses": sides.count(-1),
-        "inconsistent": len(agree) - sum(agree),
-        "consistency": _json(proportion(sum(agree), len(agree))) if agree else None,
+        "inconsistent": sum(_orders_agree(j) == 0 for j in valid),
+        "consistency": _of(win_rate, _by_question(valid, _orders_agree)),
         "position_bias": _of(win_rate, _by_question(valid, _shown_first)),
         "length_bias": _of(win_rate, _by_question(decided, _longer_preferred)),
         "length_correlation": _json(rank_correlation(lengths, outcomes)) if outcomes else None,
@@ -73,6 +71,11 @@ def longer_by(case: Case) -> float:
     """Characters by which the first answer to the judged turn is longer than the second."""
     first, second = (answers[-1] for answers in case.answers)
     return float(len(first) - len(second))
+
+
+def _orders_agree(judged: Judged) -> float | None:
+    """1 where both orders are for the same answer, or both for neither; else 0."""
+    return None if judged.preferences is None else float(len({side(p) for p in judged.preferences}) == 1)
 
 
 def _shown_first(judged: Judged) -> float | None:
@@ -91,21 +94,21 @@ def _longer_preferred(judged: Judged) -> float | None:
     return float((longer > 0) == (judged.preference > 0.5))
 
 
-def _scores(judged: Sequence[Judged], models: Sequence[str]) -> Numbers | None:
-    """Mean score a model, by category and by turn, and for two models their difference."""
+def _scores(judged: Sequence[Judged], models: Sequence[str]) -> Numbers:
+    """Mean score a model, by category and by turn, and for two models their difference, first less second."""
     scored = [j for j in judged if j.scores is not None]
     if not scored:
-        return None
-    numbers: Numbers = {
+        return {"scores": None}
+    scores = {
         name: {"all": _of(bootstrap_mean, _by_question(scored, score))}
         | {category: _of(bootstrap_mean, _by_question(rows, score)) for category, rows in _categories(scored)}
         | {f"turn {turn}": _of(bootstrap_mean, _by_question(rows, score)) for turn, rows in _turns(scored)}
         for name, score in zip(models, (_score_of(i) for i in range(len(models))), strict=True)
     }
-    if len(models) == 2:
-        first, second = (_by_question(scored, _score_of(i)) for i in (0, 1))
-        numbers["difference"] = {"all": _json(paired_bootstrap_difference(first, second))}
-    return numbers
+    if len(models) == 1:
+        return {"scores": scores}
+    first, second = (_by_question(scored, _score_of(i)) for i in (0, 1))
+    return {"scores": scores, "score_difference": _json(paired_bootstrap_difference(first, second))}
 
 
 def _score_of(index: int) -> Callable[[Judged], float | None]:

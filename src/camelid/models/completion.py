@@ -53,4 +53,5 @@ def _first_token(value: Any) -> dict[str, float] | None:
         pairs = {str(item["token"]): float(item["logprob"]) for item in listed}
     except (KeyError, IndexError, TypeError, ValueError, AttributeError):
         return None
-    return pairs if pairs and not any(math.isnan(x) or x > 0.01 for x in pairs.values()) else None
+    # Rounding can leave a hair above 0; anything more is no log-probability.
+    return pairs if not any(math.isnan(x) or x > 0.01 for x in pairs.values()) else None
