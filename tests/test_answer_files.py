@@ -38,6 +38,16 @@ def test_our_answers_and_alpacaevals_meet_by_their_prompt(tmp_path):
     assert read_cases(WAYS["lima"], {"first": first, "second": first}).models[0].endswith(" (1)")
 
 
+def test_answers_with_their_questions_meet_those_without(tmp_path):
+    inputs = {
+        "first": lines(tmp_path / "a.jsonl", ours("Why?", "so")),
+        "second": lines(tmp_path / "b.jsonl", {"question_id": 3, "text": "thus"}),
+        "questions": lines(tmp_path / "q.jsonl", {"question_id": 3, "text": "Why?"}),
+    }
+    (case,) = read_cases(WAYS["lima"], inputs).cases
+    assert (case.questions, case.answers) == (("Why?",), (("so",), ("thus",)))
+
+
 def test_a_conversation_is_shown_as_one(tmp_path):
     turns = [{"role": r, "content": c} for r, c in (("system", "S"), ("user", "U"), ("assistant", "A"), ("user", "V"))]
     file = lines(tmp_path / "a.jsonl", {"prompt": turns, "text": "x"})
@@ -101,10 +111,12 @@ def test_wrong_questions_and_references(tmp_path):
         ({"question_id": 5, "text": "a"}, "question 5 is not in the file of questions"),
         ({"question_id": 9, "text": "a"}, "question 9 has 2 turns, its answer 1"),
         ({"question_id": 9, "choices": []}, "line 1: list index"),
-        (ours("Why?", "a"), "hold their questions themselves; leave --questions out"),
     ]:
         with pytest.raises(ValueError, match=problem):
             read_answers(lines(tmp_path / "a.jsonl", row), questions)
+    inputs = {"first": lines(tmp_path / "a.jsonl", ours("Why?", "a")), "questions": tmp_path / "q.jsonl"}
+    with pytest.raises(ValueError, match="hold their questions themselves; leave --questions out"):
+        read_cases(WAYS["lima-single"], inputs)
     with pytest.raises(ValueError, match="line 1: not a question"):
         read_questions(lines(tmp_path / "q.jsonl", {"question_id": 1, "turns": "no list"}))
     with pytest.raises(ValueError, match="line 2: question 9 comes twice"):

@@ -46,6 +46,8 @@ def read(way, reply, tokens=None):
         ("vicuna", "<think>1 1</think>\n7 7", Said(0.5, (7, 7))),
         ("vicuna", "I solve it: 3 4\n\n(10, 4)", Said(1.0, (10, 4))),
         ("vicuna", "(10, 4)\n(9, 4)", None),
+        ("vicuna", "10 4\n(4, 10)", None),
+        ("vicuna", "10 4\n(10, 4)", Said(1.0, (10, 4))),
         ("vicuna", "11 3", None),
         ("vicuna", "(11, 3)", None),
         ("vicuna", "-1 -1", None),

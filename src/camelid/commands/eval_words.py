@@ -29,7 +29,7 @@ def _published(verbs: Any, command: Command) -> None:
 
 def _judges(verbs: Any, command: Command) -> None:
     """Answers put before a model that judges them."""
-    judge = command(verbs, "judge", "eval_judge:judge", "have a model compare or rate answers, any way", json=True)
+    judge = command(verbs, "judge", "eval_judge:judge", "have a model compare or rate answers", json=True)
     judge.epilog = "every setting: camelid eval judge --settings"
     judge.add_argument("answers", nargs="*", metavar="ANSWERS", help="one file of answers to rate, two to compare")
     judge.add_argument(

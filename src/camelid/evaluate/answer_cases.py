@@ -33,6 +33,8 @@ def read_cases(way: Way, inputs: Mapping[str, Path], *, number: int = 0, seed: i
     questions = read_questions(inputs["questions"]) if "questions" in inputs else None
     references = read_references(inputs["references"]) if "references" in inputs else {}
     files = [read_answers(inputs[name], questions) for name in given]
+    if questions and not any(file.needs_questions for file in files):
+        raise ValueError("these answers hold their questions themselves; leave --questions out")
     if references and not way.wants_reference:
         raise ValueError(f"way {way.name!r} shows no correct answers; leave --references out")
     chosen = draw(_matched(files, [inputs[name] for name in given]), number, seed)

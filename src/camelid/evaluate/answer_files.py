@@ -46,6 +46,8 @@ class AnswerFile:
     model: str
     """Its name, by the file's word, else the file's name."""
     rows: Sequence[Answered]
+    needs_questions: bool
+    """Whether its questions stand in a file of their own."""
 
 
 def read_questions(path: Path) -> dict[Any, Question]:
@@ -88,7 +90,8 @@ def read_answers(path: Path, questions: Questions | None = None) -> AnswerFile:
         seen |= marks
         rows.append(answered)
     names = {row.model for row in rows if row.model}
-    return AnswerFile(names.pop() if len(names) == 1 else _name(path), rows)
+    needs_questions = any(row.question is (questions or {}).get(row.question.id) for row in rows)
+    return AnswerFile(names.pop() if len(names) == 1 else _name(path), rows, needs_questions)
 
 
 def _reader(row: dict[str, Any], questions: Questions | None) -> Reader:
@@ -103,8 +106,6 @@ def _reader(row: dict[str, Any], questions: Questions | None) -> Reader:
             f"no known format of answers (the row has {', '.join(row) or 'nothing'}); wanted are "
             "prompt and text (ours), instruction and output (AlpacaEval), or question_id and text or choices (FastChat)"
         )
-    if questions is not None:
-        raise ValueError("these answers hold their questions themselves; leave --questions out")
     return reader
 
 

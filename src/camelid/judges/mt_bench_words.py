@@ -47,17 +47,17 @@ REFERENCES = """
 END = "\n=== end of the material ===\n"
 
 
-def _answer(whose: str, field: str) -> str:
-    return f"\n=== answer{whose} ===\n{{{field}}}\n"
+def _answer(heading: str, field: str) -> str:
+    return f"\n=== {heading} ===\n{{{field}}}\n"
 
 
 def _talk(whose: str, field: str) -> str:
     """A conversation of two turns."""
     return (
-        f"\n=== first question to the assistant{whose} ===\n{{question_1}}\n"
-        f"\n=== first answer{whose} ===\n{{{field}_1}}\n"
-        f"\n=== second question to the assistant{whose} ===\n{{question_2}}\n"
-        f"\n=== second answer{whose} ===\n{{{field}_2}}\n"
+        f"\n=== {whose}first question ===\n{{question_1}}\n"
+        f"\n=== {whose}first answer ===\n{{{field}_1}}\n"
+        f"\n=== {whose}second question ===\n{{question_2}}\n"
+        f"\n=== {whose}second answer ===\n{{{field}_2}}\n"
     )
 
 
@@ -73,8 +73,8 @@ def _four(task: str, one_turn: str, two_turns: str, shape: str) -> dict[str, Tem
 
 PAIR_TEMPLATES = _four(
     PAIR,
-    _answer(" of A", "answer_a") + _answer(" of B", "answer_b"),
-    _talk(" A", "answer_a") + _talk(" B", "answer_b"),
+    _answer("answer of assistant A", "answer_a") + _answer("answer of assistant B", "answer_b"),
+    _talk("assistant A: ", "answer_a") + _talk("assistant B: ", "answer_b"),
     VERDICT,
 )
-SINGLE_TEMPLATES = _four(SINGLE, _answer("", "answer"), _talk("", "answer"), RATING)
+SINGLE_TEMPLATES = _four(SINGLE, _answer("answer", "answer"), _talk("", "answer"), RATING)
