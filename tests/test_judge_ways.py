@@ -45,6 +45,8 @@ def read(way, reply, tokens=None):
         ("vicuna", "9, 8.5", Said(1.0, (9, 8.5))),
         ("vicuna", "<think>1 1</think>\n7 7", Said(0.5, (7, 7))),
         ("vicuna", "I solve it: 3 4\n\n(10, 4)", Said(1.0, (10, 4))),
+        ("vicuna", "From (2, -2) to (10, 4) it is 10.\n\nThe output tuple is (1, 7).", Said(0.0, (1, 7))),
+        ("vicuna", "The endpoints are (2, 2) and (10, 4).", None),
         ("vicuna", "(10, 4)\n(9, 4)", None),
         ("vicuna", "10 4\n(4, 10)", None),
         ("vicuna", "10 4\n(10, 4)", Said(1.0, (10, 4))),
@@ -223,6 +225,17 @@ def test_recorded_log_probabilities_give_the_recorded_preferences(name):
         assert min(abs(row["preference"] - x) for x in (2 - said.preference, 1 + said.preference)) < 1e-6
         checked += 1
     assert checked > 795
+
+
+@needs_data
+def test_recorded_replies_of_judges_are_read_as_they_were_recorded():
+    paths = sorted((DATA / "preferences" / "judge_reviews").glob("*_reviews_*.json"))
+    rows = [row for path in paths for row in json.loads(path.read_text(encoding="utf-8"))["data"]]
+    for row in rows:
+        for review, scores in (("review", "scores"), ("review_reverse", "scores_reverse")):
+            recorded = row[scores] if isinstance(row[scores], list) else json.loads(row[scores])
+            assert read("vicuna", row[review]).scores == tuple(recorded)
+    assert (len(paths), len(rows)) == (6, 1120)
 
 
 def test_fill_takes_one_pass():

@@ -54,7 +54,9 @@ the score of assistant 1 and the score of assistant 2, such as (3, 8).
 
 NUMBER = r"(-?\d+(?:\.\d+)?)"
 TWO_SCORES = re.compile(rf"\s*{NUMBER}(?:\s*,\s*|\s+){NUMBER}\s*")
-TUPLE = re.compile(rf"\({NUMBER}, ?{NUMBER}\)")
+NAMED = r"(?:(?:the )?(?:output|scores?)(?: tuple)?(?::| is| are) )?"
+TUPLE = re.compile(rf"{NAMED}\({NUMBER}, ?{NUMBER}\)", re.IGNORECASE)
+"""Alone on its line: the questions and worked sums of math are full of other pairs, the points of a plane."""
 Scores = tuple[float, float]
 
 
