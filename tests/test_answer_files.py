@@ -119,6 +119,8 @@ def test_wrong_questions_and_references(tmp_path):
         read_cases(WAYS["lima-single"], inputs)
     with pytest.raises(ValueError, match="line 1: not a question"):
         read_questions(lines(tmp_path / "q.jsonl", {"question_id": 1, "turns": "no list"}))
+    with pytest.raises(ValueError, match="line 1: not a question"):
+        read_questions(lines(tmp_path / "q.jsonl", {"question_id": [1], "text": "Why?"}))
     with pytest.raises(ValueError, match="line 2: question 9 comes twice"):
         read_questions(lines(tmp_path / "q.jsonl", TWO_TURNS, TWO_TURNS))
     with pytest.raises(ValueError, match="line 1: not a reference answer"):

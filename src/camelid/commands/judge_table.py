@@ -40,6 +40,8 @@ def print_cost(cost: Numbers, *, at_most: bool) -> None:
         for part, limit in (("prompt", "" if at_most else about), ("completion", about))
     ]
     money = "unknown" if cost["usd"] is None else f"{about}{cost['usd']:.4f} USD"
+    if at_most and cost["usd"] is not None:  # a bound on the replies, but an estimate of the prompts
+        money = f"about {cost['usd']:.4f} USD if every reply is that long"
     print(f"{cost['requests']} requests; prompt tokens: {tokens[0]}; completion tokens: {tokens[1]}; cost: {money}")
     if cost["usd"] is None and cost["prompt_tokens"] is not None:
         say("the cost is unknown without a table of prices: --prices FILE")

@@ -55,7 +55,7 @@ def read_questions(path: Path) -> dict[Any, Question]:
     found: dict[Any, Question] = {}
     for place, row in read_rows(path):
         turns: Any = row["turns"] if "turns" in row else [row.get("text")]
-        if "question_id" not in row or not _texts(turns):
+        if not isinstance(row.get("question_id"), int | str) or not _texts(turns):
             raise ValueError(f"{place}: not a question; a row has question_id and text, or question_id and turns")
         if row["question_id"] in found:
             raise ValueError(f"{place}: question {row['question_id']} comes twice")
@@ -118,7 +118,7 @@ def _ours(row: dict[str, Any], questions: Questions) -> Answered:
     talk = "\n\n".join(f"{m.role.capitalize()}: {m.content}" for m in prompt)
     text = prompt[0].content if len(prompt) == 1 else talk
     tags = row.get("tags") or ("",)
-    question = Question(row.get("prompt_id") or content_hash(text)[:16], (_text(text),), str(tags[0]))
+    question = Question(str(row.get("prompt_id") or content_hash(text)[:16]), (text,), str(tags[0]))
     return Answered(question, (_text(row["text"]),), "")
 
 

@@ -56,15 +56,15 @@ def estimate_tokens(messages: Messages) -> int:
 
 def expected_cost(asked: Iterable[Messages], remote: RemoteSettings, count: Count = estimate_tokens) -> Cost:
     """An estimate of the prompts and the most that the replies can have."""
-    sizes = [count(messages) for messages in asked]
-    return Cost(len(sizes), sum(sizes), len(sizes) * most_completion_tokens(remote))
+    sizes, most = [count(messages) for messages in asked], most_completion_tokens(remote)
+    return Cost(len(sizes), sum(sizes), None if most is None else len(sizes) * most)
 
 
-def most_completion_tokens(remote: RemoteSettings) -> int:
-    """The limit that the request will carry."""
+def most_completion_tokens(remote: RemoteSettings) -> int | None:
+    """The limit on a reply that the request will carry; None where `extra` has removed it."""
     body = {"max_tokens": remote.max_tokens} | remote.extra
     limits = [body.get(name) for name in ("max_completion_tokens", "max_tokens")]
-    return next((limit for limit in limits if isinstance(limit, int)), remote.max_tokens)
+    return next((limit for limit in limits if isinstance(limit, int)), None)
 
 
 def actual_cost(rows: Sequence[dict[str, Any]]) -> Cost:
