@@ -9,7 +9,7 @@ from typing import Any
 
 from camelid import settings_text
 from camelid.commands import say
-from camelid.commands.judge_table import print_cost, print_judged
+from camelid.commands.judge_table import print_expected_cost, print_judged
 from camelid.evaluate.judged import JudgedSettings, cost_before, judge_answers, what_to_ask
 from camelid.judges.cost import Cost, Count, Price, estimate_tokens, read_price
 from camelid.runs import Stage, execute
@@ -82,8 +82,10 @@ def _show_cost_before(cost: Cost, price: Price | None, counted: str, *, as_json:
     if as_json:
         print(json.dumps(numbers | {"prompt_tokens_are": counted, "completion_tokens_are": "the most there can be"}))
         return
-    print_cost(numbers, at_most=True)
+    print_expected_cost(numbers)
     say(f"prompt tokens are {counted}; completion tokens are the most that replies may have. Nothing was asked.")
+    if price is None:
+        say("the cost is unknown without a table of prices: --prices FILE")
 
 
 def in_percent(numbers: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def print_judged(numbers: Numbers) -> None:
     print_table(COLUMNS, rows, right=COLUMNS[1:])
     valid = numbers["judgements"] - numbers["invalid"]
     print(f"\n{numbers['questions']} questions, {numbers['judgements']} judgements: {_counts(numbers)}")
-    print_cost(numbers["cost"], at_most=False)
+    print_actual_cost(numbers["cost"])
     if not valid:
         say("no judgement could be read, so there is no number; look at replies.jsonl")
     if numbers.get("without_reference"):
@@ -31,20 +31,25 @@ def print_judged(numbers: Numbers) -> None:
         say(f"{numbers['replies_without_logprobs']} replies came without log-probabilities; their letter was read")
 
 
-def print_cost(cost: Numbers, *, at_most: bool) -> None:
-    """Requests, tokens, money."""
-    uncounted = cost.get("replies_without_count", 0)
-    about = "at most " if at_most else "at least " if uncounted else ""
-    tokens = [
-        "unknown" if cost[f"{part}_tokens"] is None else f"{limit}{cost[f'{part}_tokens']}"
-        for part, limit in (("prompt", "" if at_most else about), ("completion", about))
-    ]
-    money = "unknown" if cost["usd"] is None else f"{about}{cost['usd']:.4f} USD"
-    if at_most and cost["usd"] is not None:  # a bound on the replies, but an estimate of the prompts
-        money = f"about {cost['usd']:.4f} USD if every reply is that long"
-    print(f"{cost['requests']} requests; prompt tokens: {tokens[0]}; completion tokens: {tokens[1]}; cost: {money}")
-    if cost["usd"] is None and cost["prompt_tokens"] is not None:
-        say("the cost is unknown without a table of prices: --prices FILE")
+def print_expected_cost(cost: Numbers) -> None:
+    """Before: an estimate of the prompts, a bound on the replies."""
+    completion = cost["completion_tokens"]
+    most = "without a limit" if completion is None else f"at most {completion}"
+    money = "unknown" if cost["usd"] is None else f"about {cost['usd']:.4f} USD if every reply is that long"
+    print(
+        f"{cost['requests']} requests; prompt tokens: {cost['prompt_tokens']}; completion tokens: {most}; cost: {money}"
+    )
+
+
+def print_actual_cost(cost: Numbers) -> None:
+    """After: what the server counted."""
+    uncounted = cost["replies_without_count"]
+    least = "at least " if uncounted else ""
+    prompt, completion = (
+        "unknown" if cost[part] is None else f"{least}{cost[part]}" for part in ("prompt_tokens", "completion_tokens")
+    )
+    money = "unknown" if cost["usd"] is None else f"{least}{cost['usd']:.4f} USD"
+    print(f"{cost['requests']} requests; prompt tokens: {prompt}; completion tokens: {completion}; cost: {money}")
     if uncounted:
         say(f"{uncounted} replies came without a count of tokens")
 
