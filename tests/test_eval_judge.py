@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from camelid.cli import main
-from camelid.commands import eval_words
+from camelid.commands.eval_words import judges
 from camelid.evaluate.judged import JudgedSettings
 from camelid.judges.ways import WAYS
 from chat_server import ChatServer, Response, says
@@ -245,7 +245,7 @@ def test_help_names_every_way(capsys):
     with pytest.raises(SystemExit):
         main(["eval", "judge", "--help"])
     text = " ".join(capsys.readouterr().out.split())
-    for place in (text, JudgedSettings.model_fields["way"].description, Path(eval_words.__file__).read_text()):
+    for place in (text, JudgedSettings.model_fields["way"].description, Path(judges.__file__).read_text()):
         assert all(re.search(rf"\b{way}\b(?!-)", place) for way in WAYS)
     assert "remote.base_url" in run(capsys, "--settings").out
 

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from camelid.functional.judging import rank_correlation, side
+from camelid.functional.length_control import length_controlled_win_rate
 from camelid.functional.statistics import (
     Estimate,
     bootstrap_mean,
-    length_controlled_win_rate,
     paired_bootstrap_difference,
     win_rate,
 )
