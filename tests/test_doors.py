@@ -112,6 +112,13 @@ def test_models_know_no_stage(module):
     assert rooms <= {"models", "functional", "types", "runs"}
 
 
+@pytest.mark.parametrize("module", sorted(m for m in MODULES if room(m) == "judges"))
+def test_judges_know_no_stage_and_load_no_torch(module):
+    rooms = {room(name) for name in imports(module, at_import=False) if name.startswith("camelid.")}
+    assert rooms <= {"judges", "types", "durable", "models", "functional"}
+    assert HEAVY.isdisjoint({name.split(".")[0] for name in loaded_with(module)})
+
+
 @pytest.mark.parametrize("module", sorted(m for m in MODULES if room(m) != "models"))
 def test_devices_and_ranks_are_the_business_of_models(module):
     """In code; comments and docstrings may speak of them."""
