@@ -15,7 +15,7 @@ Command = Callable[..., argparse.ArgumentParser]
 
 def add(verbs: Any, command: Command) -> None:
     """All verbs of `camelid eval`."""
-    for group in (_published,):
+    for group in (_published, _rewards):
         group(verbs, command)
 
 
@@ -25,3 +25,25 @@ def _published(verbs: Any, command: Command) -> None:
     vicuna.add_argument("folder", help="folder of review_FIRST_SECOND.jsonl files, or one such file")
     vicuna.add_argument("--questions", default="", metavar="FILE", help="question.jsonl, for categories and checks")
     vicuna.add_argument("--category", default="", help="sum up one category's questions only")
+
+
+def _rewards(verbs: Any, command: Command) -> None:
+    """Reward models as the thing evaluated."""
+    text = "a reward model: accuracy with length taken out, calibration, drift, a second model's opinion"
+    reward = command(verbs, "reward", "eval_reward:reward", text, json=True)
+    reward.add_argument(
+        "--preferences", required=True, nargs="+", metavar="FILE", help="judged pairs, in any known format"
+    )
+    reward.add_argument("--model", default="", metavar="REWARD_MODEL", help="folder of the reward model")
+    reward.add_argument(
+        "--scores", default="", metavar="FILE", help="in place of a model: rows of id, chosen and rejected score"
+    )
+    reward.add_argument("--train", default=[], nargs="+", metavar="FILE", help="pairs that it was trained on")
+    reward.add_argument(
+        "--fresh", default=[], nargs="+", metavar="FILE", help="answers of versions, oldest first, for drift"
+    )
+    reward.add_argument(
+        "--second", default="", metavar="REWARD_MODEL", help="another reward model, for Goodhart's alarm"
+    )
+    reward.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting")
+    reward.add_argument("--out", default="runs/single", metavar="FOLDER", help="folder of the run")

@@ -62,7 +62,7 @@ def bootstrap_mean(values: ArrayLike, *, num_resamples: int = 2000, seed: int = 
     x = _finite(values)
     if len(x) == 1:
         return Estimate(float(x[0]), -math.inf, math.inf, 1, math.inf)
-    means = _bootstrap(len(x), lambda counts: counts @ x / len(x), num_resamples, seed)
+    means = bootstrap(len(x), lambda counts: counts @ x / len(x), num_resamples, seed)
     low, high = np.quantile(means, (0.025, 0.975))
     return Estimate(float(x.mean()), float(low), float(high), len(x), float(x.std(ddof=1) / math.sqrt(len(x))))
 
@@ -123,7 +123,7 @@ def length_controlled_win_rate(
         return 1 / (1 + np.exp(-_fit_logistic(y, feature, counts)[:, 0]))
 
     value = float(at_equal_length(np.ones((1, len(y))))[0])
-    resampled = _bootstrap(len(y), at_equal_length, num_resamples, seed)
+    resampled = bootstrap(len(y), at_equal_length, num_resamples, seed)
     low, high = np.quantile(resampled, (0.025, 0.975))
     return Estimate(value, float(low), float(high), len(y), float(resampled.std(ddof=1)))
 
@@ -170,8 +170,8 @@ def _fit_logistic(
     return beta
 
 
-def _bootstrap(
-    n: int, statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]], num_resamples: int, seed: int
+def bootstrap(
+    n: int, statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]], num_resamples: int = 2000, seed: int = 0
 ) -> NDArray[np.float64]:
     """`statistic` of `num_resamples` resamples; it gets how often each unit was drawn, (R, n), and returns (R,)."""
     generator = np.random.default_rng(seed)

@@ -62,3 +62,25 @@ def tfidf_wins(
     tests = [(_terms(a), _terms(b)) for a, b in test]
     margins = (_vectors([a for a, _ in tests], index, idf) - _vectors([b for _, b in tests], index, idf)) @ weights
     return [0.5 if m == 0 else float(m > 0) for m in margins]
+
+
+def cross_validated_tfidf_wins(
+    pairs: Sequence[tuple[str, str]], prompts: Sequence[str], *, folds: int = 5, seed: int = 0
+) -> list[float]:
+    """`tfidf_wins` of every pair by a model that saw no pair of its prompt: prompts are dealt to `folds` parts at random.
+
+    `prompts` names the prompt of each pair. Raises ValueError for fewer than two prompts.
+    """
+    names = sorted(set(prompts))
+    if len(names) < 2:
+        raise ValueError("all pairs have one prompt: nothing is left to fit the TF-IDF baseline on")
+    folds = min(folds, len(names))
+    dealt = np.random.default_rng(seed).permutation(len(names)) % folds
+    fold_of = dict(zip(names, dealt.tolist(), strict=True))
+    won = [0.5] * len(pairs)
+    for fold in range(folds):
+        test = [i for i, prompt in enumerate(prompts) if fold_of[prompt] == fold]
+        train = [pair for pair, prompt in zip(pairs, prompts, strict=True) if fold_of[prompt] != fold]
+        for i, win in zip(test, tfidf_wins(train, [pairs[i] for i in test]), strict=True):
+            won[i] = win
+    return won
