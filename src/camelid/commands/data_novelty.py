@@ -56,7 +56,7 @@ def novelty(arguments: argparse.Namespace) -> int:
     _say_counts(len(rows), repeats, unread)
     if wordless:
         say(f"{wordless} have no word in a-z and 0-9 and are compared with none")
-    print(f"{len(pairs)} pairs above ROUGE-L {arguments.threshold:g}; {len(later)} instructions are near copies of an earlier one")
+    print(f"{len(pairs)} pairs above ROUGE-L {arguments.threshold:g}; {len(later)} repeat an earlier instruction")
     return 0
 
 
@@ -75,7 +75,9 @@ def filter_rows(arguments: argparse.Namespace) -> int:
         return 0
     if counts:
         first = {reason.partition(":")[0]: row for row, reason in reversed(list(zip(rows, reasons, strict=True)))}
-        table = [[reason, str(count), _place(first[reason]), first[reason].text[:80]] for reason, count in counts.items()]
+        table = [
+            [reason, str(count), _place(first[reason]), first[reason].text[:80]] for reason, count in counts.items()
+        ]
         print_table(["reason", "rows", "first", "instruction"], table, right=["rows"])
     _say_counts(len(rows), repeats, unread)
     print(f"{flagged} of {len(rows)} instructions are filtered by {arguments.rules}'s rules")
@@ -87,7 +89,9 @@ def _read(files: Sequence[str]) -> tuple[list[Instruction], int, int]:
     unread: list[str] = []
     rows, repeats = distinct(_instructions(files, unread))
     if not rows:
-        raise ValueError(f"no instruction in {', '.join(files)}; a row has instruction, messages, conversations or prompt")
+        raise ValueError(
+            f"no instruction in {', '.join(files)}; a row has instruction, messages, conversations or prompt"
+        )
     for problem in unread[:3]:
         say(f"not read: {problem}")
     return rows, repeats, len(unread)

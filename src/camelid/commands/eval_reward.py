@@ -100,8 +100,9 @@ def _print_accuracy(results: Mapping[str, Any]) -> None:
         rows.append([f"chosen/rejected {bounds}", _percent(b["accuracy"]), "", "", str(b["accuracy"]["n"])])
     print_table(["right, %", *JUDGES.values(), "prompts"], rows, right=[*JUDGES.values(), "prompts"])
     say(
-        f"{results['n']} pairs of {results['num_prompts']} prompts; the longer answer is the chosen one in {length['chosen_longer']}, "
-        f"the shorter in {length['chosen_shorter']}; bag of words fitted on {results['tfidf_fitted_on'] or 'nothing: too few prompts'}"
+        f"{results['n']} pairs of {results['num_prompts']} prompts; the chosen answer is the longer in "
+        f"{length['chosen_longer']}, the shorter in {length['chosen_shorter']}; "
+        f"bag of words fitted on {results['tfidf_fitted_on'] or 'nothing: too few prompts'}"
     )
 
 
@@ -110,10 +111,11 @@ def _print_calibration(calibration: Mapping[str, Any]) -> None:
     rows = [[f"{100 * b['predicted']:.1f}", _percent(b["observed"]), str(b["num_pairs"])] for b in calibration["bins"]]
     print_table(columns, rows, right=columns)
     best = calibration["temperature"]
+    fits = f"{best:.2f}" if best is not None else "infinite: the scores order these pairs no better than chance"
     say(
-        f"calibration error {100 * calibration['expected_calibration_error']:.1f} points "
-        f"({100 * calibration['error_by_chance']:.1f} by chance alone), Brier score {_number(calibration['brier_score'], 3)}, best temperature "
-        + (f"{best:.2f}" if best is not None else "infinite: the scores order these pairs no better than chance")
+        f"calibration error {100 * calibration['expected_calibration_error']:.1f} points, "
+        f"{100 * calibration['error_by_chance']:.1f} by chance alone; "
+        f"Brier score {_number(calibration['brier_score'], 3)}; best temperature {fits}"
     )
 
 
@@ -133,10 +135,9 @@ def _print_drift(results: Mapping[str, Any]) -> None:
     ]
     print_table(columns, rows, right=columns[1:])
     for step in results.get("goodhart", {}).get("steps", []):
-        say(
-            f"{step['verdict'].upper() if step['verdict'] == 'alarm' else step['verdict']}: {step['from']} -> {step['to']}: "
-            f"first {_number(step['first'])}, second {_number(step['second'])}, {step['n']} prompts"
-        )
+        verdict = "ALARM" if step["verdict"] == "alarm" else step["verdict"]
+        changes = f"first {_number(step['first'])}, second {_number(step['second'])}"
+        say(f"{verdict}: {step['from']} -> {step['to']}: {changes}, {step['n']} prompts")
 
 
 def _percent(estimate: Mapping[str, Any] | None) -> str:

@@ -47,3 +47,11 @@ def _rewards(verbs: Any, command: Command) -> None:
     )
     reward.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting")
     reward.add_argument("--out", default="runs/single", metavar="FOLDER", help="folder of the run")
+
+    best = command(
+        verbs, "best-of-n", "eval_best_of_n:best_of_n", "what the best of N samples is worth, along N", json=True
+    )
+    best.add_argument("file", help="scored samples: rows of prompt_id and score, or a list of K scores a prompt")
+    best.add_argument("--key", default="score", help="the score's name in a row (default: score)")
+    best.add_argument("--second", default="", metavar="FILE", help="a second model's scores of the same samples")
+    best.add_argument("--second-key", default="", metavar="KEY", help="the second score's name in a row")

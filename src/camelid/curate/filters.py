@@ -1,7 +1,9 @@
-"""Self-instruct's and Alpaca's filters of instructions: what a language model that is fed text cannot do, or should not be asked.
+"""Self-instruct's and Alpaca's filters of instructions: what a language model that is fed text cannot do, or should not
+be asked.
 
-Source: Wang et al. 2023 (arXiv:2212.10560, section 2.2) and the code of yizhongw/self-instruct and tatsu-lab/stanford_alpaca,
-which say more than the paper. Left out: novelty against other instructions, which `novelty.py` tells.
+Source: Wang et al. 2023 (arXiv:2212.10560, section 2.2) and the code of yizhongw/self-instruct and
+tatsu-lab/stanford_alpaca, which say more than the paper. Left out: novelty against other instructions, which
+`novelty.py` tells.
 
     reason = unfit("Draw a map of Europe.")    # "blacklist: map"
 """
@@ -66,4 +68,4 @@ def _first_character(instruction: str, rules: str) -> str:
 
 
 RULES: tuple[Callable[[str, str], str], ...] = (_length, _blacklisted, _asks_for_a_program, _first_character)
-"""In self-instruct's order. The last may read the first character, since what is too short to have one is out by then."""
+"""In self-instruct's order. The last may read a first character: what is too short to have one is out by then."""

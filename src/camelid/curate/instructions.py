@@ -1,4 +1,4 @@
-"""The instructions in raw rows of data files: what self-instruct filters and compares, without their inputs and answers."""
+"""The instructions in raw rows of data files, without inputs and answers: what self-instruct filters and compares."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Instruction(NamedTuple):
 
 
 def instruction_of(row: Mapping[str, Any]) -> str | None:
-    """`instruction` of an Alpaca row, else the first turn of the user in a list of turns, else a prompt in plain text."""
+    """`instruction` of an Alpaca row, else the user's first turn in a list of turns, else a prompt in plain text."""
     if isinstance(row.get("instruction"), str):
         return row["instruction"]
     for name in TURNS:

@@ -1,7 +1,7 @@
 """Completions from any file that a stage leaves, each with its prompt, for a reward model to read.
 
-Read: answers.jsonl of an evaluation, comparisons, preferences, conversations (the last turn). Not read: samples.jsonl of `best`, whose
-rows name their prompt by id only; `best.jsonl` beside it has the texts of the best.
+Read: answers.jsonl of an evaluation, comparisons, preferences, conversations (the last turn). Not read: samples.jsonl
+of `best`, whose rows name their prompt by id only; `best.jsonl` beside it has the texts of the best.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Scores of the two answers of a pair, from a file: whoever has scores needs no model, and no torch.
 
-A row a pair, JSON Lines: `{"id": ..., "chosen": 1.3, "rejected": -0.2}`, found by the pair's id; without `id`, in the order of
-the pairs, as many as there are. An evaluation leaves such a file as scores.jsonl.
+A row a pair, JSON Lines: `{"id": ..., "chosen": 1.3, "rejected": -0.2}`, found by the pair's id; without `id`, in the
+order of the pairs, as many as there are. An evaluation leaves such a file as scores.jsonl.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def read_pair_scores(path: Path, preferences: Sequence[Preference]) -> list[Pair
     if any("id" not in row for _, row in rows):
         if len(rows) != len(preferences):
             raise ValueError(
-                f"{path} has {len(rows)} rows, some without an id, and there are {len(preferences)} pairs; give every row "
-                f"the id of its pair, or one row a pair in their order"
+                f"{path} has {len(rows)} rows, some without an id, and there are {len(preferences)} pairs; "
+                f"give every row the id of its pair, or one row a pair in their order"
             )
         return [_score(path, number, row) for number, row in rows]
     by_id = {str(row["id"]): _score(path, number, row) for number, row in rows}
@@ -61,6 +61,7 @@ def _row(path: Path, number: int, line: str) -> dict[str, Any]:
 
 def _score(path: Path, number: int, row: dict[str, Any]) -> PairScore:
     values = [row.get(name) for name in ("chosen", "rejected")]
-    if not all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in values):
+    numbers = [float(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v)]
+    if len(numbers) < 2:
         raise ValueError(f"{path}, line {number}: chosen and rejected are {values}; both must be numbers, the scores")
-    return PairScore(*values)
+    return PairScore(*numbers)

@@ -22,8 +22,8 @@ def describe_versions(
 ) -> dict[str, Any]:
     """Per version mean score and drift; with a second model's scores the alarm of every step and from first to last.
 
-    `completions`, `first`, `second`: per version its answers and their scores. `training`: the first model's scores of the
-    answers that it was trained on; their standard deviation is the unit of the first's means and drift. JSON-able.
+    `completions`, `first`, `second`: per version its answers and their scores. `training`: the first model's scores of
+    the answers that it was trained on; their standard deviation is the unit of the first's means and drift. JSON-able.
     """
     spread = float(np.std(training, ddof=1))
     rows = []
@@ -80,7 +80,7 @@ def _common(
     common = [(i, later[asked]) for asked, i in sorted(earlier.items(), key=lambda item: item[1]) if asked in later]
     if len(common) < 2:
         raise ValueError(
-            f"{name_before} and {name_after} answer {len(common)} prompts in common; the alarm compares the same prompts"
+            f"{name_before} and {name_after} answer {len(common)} prompts in common; the alarm needs the same"
         )
     return common
 

@@ -1,7 +1,8 @@
 """What can be said of a reward model from its scores on pairs that somebody judged.
 
-Everywhere beside it stand two judges that read nothing: "the longer wins", and a bag of words fitted on the training pairs or, where
-there are none, on the other prompts' pairs by cross-validation. A reward model that does not beat both has learned less than it seems.
+Everywhere beside it stand two judges that read nothing: "the longer wins", and a bag of words fitted on the training
+pairs or, where there are none, on the other prompts' pairs by cross-validation. A reward model that does not beat both
+has learned less than it seems.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def describe_pairs(
     folds: int = 5,
     num_bins: int = 10,
 ) -> dict[str, Any]:
-    """Accuracy in all, by rating, kind and source, with length taken out, beside the baselines; calibration. JSON-able."""
+    """Accuracy in all, by rating, kind, source, with length taken out, beside the baselines; calibration. JSON-able."""
     prompts = [name_of_prompt(p) for p in preferences]
     won, fitted_on = judges(preferences, scores, train, prompts, folds)
     return {

@@ -1,10 +1,12 @@
-"""A reward model as the thing evaluated: accuracy with length taken out, calibration, drift, and a second model's opinion.
+"""A reward model as the thing evaluated: accuracy with length taken out, calibration, drift, and a second model's
+opinion.
 
-    camelid eval reward --model REWARD_MODEL --preferences FILE... [--train FILE...] [--fresh ANSWERS... [--second REWARD_MODEL]]
+    camelid eval reward --model REWARD_MODEL --preferences FILE... [--train FILE...] [--fresh ANSWERS... [--second
+    REWARD_MODEL]]
 
-The numbers are made in `reward_measures.py` and `reward_drift.py`; here models are asked for scores, which are written as they
-come, so that a stopped run goes on. With scores from a file nothing here loads torch. Scores are raw, before the
-standardisation that training adds: their difference is Bradley-Terry's logit.
+The numbers are made in `reward_measures.py` and `reward_drift.py`; here models are asked for scores, which are written
+as they come, so that a stopped run goes on. With scores from a file nothing here loads torch. Scores are raw, before
+the standardisation that training adds: their difference is Bradley-Terry's logit.
 """
 
 from __future__ import annotations
@@ -49,10 +51,11 @@ class RewardModelSettings(Settings):
 
 
 def evaluate_reward_model(run: Run) -> dict[str, Any]:
-    """Stage: `preferences` and `reward_model` or `scores` (a file), optional `train`, `fresh`, `second_reward_model` -> results.json.
+    """Stage: `preferences` and `reward_model` or `scores` (a file), optional `train`, `fresh`, `second_reward_model` ->
+    results.json.
 
-    `train`: the preferences that the model was trained on, for the TF-IDF baseline and as the reference of drift. `fresh`: files of
-    answers, a version each, oldest first. Leaves scores.jsonl too, which `scores` can read.
+    `train`: the preferences that the model was trained on, for the TF-IDF baseline and as the reference of drift.
+    `fresh`: files of answers, a version each, oldest first. Leaves scores.jsonl too, which `scores` can read.
     """
     s: RewardModelSettings = run.settings
     preferences = _preferences(run, "preferences")
@@ -101,9 +104,9 @@ def _score(run: Run, file_name: str, model: str, completions: Sequence[Completio
         score = _scorer(run.inputs[model], s)
         with run.progress(path.stem, len(completions), done) as tick:
             for start in range(done, len(completions), s.rows_a_chunk):
-                rows = score(completions[start : start + s.rows_a_chunk])
-                append_json_lines(path, [{"score": value, "cut": was_cut} for value, was_cut in rows])
-                tick(len(rows))
+                scored = score(completions[start : start + s.rows_a_chunk])
+                append_json_lines(path, [{"score": value, "cut": was_cut} for value, was_cut in scored])
+                tick(len(scored))
     rows = [json.loads(line) for line in read_whole_lines(path)]
     return [(row["score"], row["cut"]) for row in rows]
 

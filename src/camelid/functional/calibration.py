@@ -57,7 +57,7 @@ def calibration_curve(
     for i in range(num_bins):
         mine = place == i
         if mine.any():
-            units = None if prompts is None else [prompts[j] for j in np.flatnonzero(mine)]
+            units = None if prompts is None else [prompts[j] for j in np.flatnonzero(mine).tolist()]
             observed = share_of_wins(y[mine], units)
             bins.append(
                 CalibrationBin(low + i * width, low + (i + 1) * width, int(mine.sum()), float(p[mine].mean()), observed)
@@ -68,7 +68,7 @@ def calibration_curve(
 def expected_calibration_error(
     predicted: ArrayLike, outcomes: ArrayLike, *, low: float = 0.5, num_bins: int = 10
 ) -> float:
-    """sum_b (n_b / n) |observed_b - predicted_b| (Naeini et al. 2015; Guo et al. 2017, arXiv:1706.04599, eq. 3), in [0, 1]."""
+    """sum_b (n_b / n) |observed_b - predicted_b|, in [0, 1] (Guo et al. 2017, arXiv:1706.04599, eq. 3)."""
     p, y = _checked(predicted, outcomes, low)
     sums = np.bincount(_places(p, low, num_bins), weights=y - p, minlength=num_bins)
     return float(np.abs(sums).sum() / len(p))
@@ -100,8 +100,8 @@ def brier_score(predicted: ArrayLike, outcomes: ArrayLike) -> Estimate:
 def temperature(differences: ArrayLike) -> float:
     """T at which sigmoid(d / T) fits best, by likelihood (Guo et al. 2017, section 4.2): above 1 says overconfident.
 
-    `differences`: (n,), score(chosen) - score(rejected) in logits. Infinite where the scores order the pairs no better than
-    chance, 0 where they order all of them right: then no finite scale fits best.
+    `differences`: (n,), score(chosen) - score(rejected) in logits. Infinite where the scores order the pairs no better
+    than chance, 0 where they order all of them right: then no finite scale fits best.
     """
     d = np.asarray(differences, dtype=np.float64)
 

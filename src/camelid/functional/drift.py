@@ -1,7 +1,7 @@
 """Whether a reward model still speaks of what it was trained on, and whether it is being gamed.
 
-*Drift*: its scores on fresh answers against those on the answers it was trained on. *Goodhart's law*: along a sequence of versions,
-or of best of N, the score that is optimised rises while a second model's falls.
+*Drift*: its scores on fresh answers against those on the answers it was trained on. *Goodhart's law*: along a sequence
+of versions, or of best of N, the score that is optimised rises while a second model's falls.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Step(NamedTuple):
     first: Estimate
     second: Estimate
     verdict: Literal["alarm", "unconfirmed", "agree", "no rise"]
-    """alarm: the first rises and the second falls, both intervals without 0. unconfirmed: the first rises, and the second's
-    interval holds 0. agree: both rise. no rise: the first does not, so that there is nothing to confirm."""
+    """alarm: the first rises and the second falls, both intervals without 0. unconfirmed: the first rises, and the
+    second's interval holds 0. agree: both rise. no rise: the first does not, so that there is nothing to confirm."""
 
 
 def score_drift(training: ArrayLike, fresh: ArrayLike) -> Drift:

@@ -48,8 +48,8 @@ def longer_wins(chosen: Sequence[str], rejected: Sequence[str]) -> Floats:
 def share_of_wins(won: ArrayLike, prompts: Sequence[str] | None = None) -> Estimate:
     """Mean of wins: Wilson's interval where each pair has a prompt of its own, else a bootstrap over prompts.
 
-    `n` is the number of prompts. Where all wins are equal, the bootstrap would claim certainty, and Wilson's interval for so many
-    prompts takes its place.
+    `n` is the number of prompts. Where all wins are equal, the bootstrap would claim certainty, and Wilson's interval
+    for so many prompts takes its place.
     """
     y = np.asarray(won, dtype=np.float64)
     units = _units(prompts, len(y))
@@ -68,9 +68,10 @@ def length_balanced(
 
         [ (n_L + n_S) (c_L / n_L + c_S / n_S) / 2 + c_E ] / (n_L + n_S + n_E)
 
-    n and c: pairs and wins where the chosen answer is longer (L), shorter (S), equally long (E). Length alone gets one half
-    here, whatever the bias of the data. `length_differences`: (n,), of chosen less rejected, any unit. None where no chosen answer
-    is longer, or none shorter: then length cannot be told from quality. The bootstrap over prompts weighs anew each time.
+    n and c: pairs and wins where the chosen answer is longer (L), shorter (S), equally long (E). Length alone gets one
+    half here, whatever the bias of the data. `length_differences`: (n,), of chosen less rejected, any unit. None where
+    no chosen answer is longer, or none shorter: then length cannot be told from quality. The bootstrap over prompts
+    weighs anew each time.
     """
     y, d = np.asarray(won, dtype=np.float64), np.asarray(length_differences, dtype=np.float64)
     longer, shorter = (d > 0).astype(np.float64), (d < 0).astype(np.float64)
@@ -92,7 +93,7 @@ def length_balanced(
 def by_length_ratio(
     won: ArrayLike, chosen_lengths: ArrayLike, rejected_lengths: ArrayLike, prompts: Sequence[str] | None = None
 ) -> list[RatioBin]:
-    """Share of wins by length(chosen) / length(rejected), empty bins left out. A judge of length has 0 left of 1 and 1 right."""
+    """Share of wins by length(chosen) / length(rejected); empty bins are left out. Length alone wins above 1 only."""
     y = np.asarray(won, dtype=np.float64)
     ratios = np.asarray(chosen_lengths, dtype=np.float64) / np.maximum(
         np.asarray(rejected_lengths, dtype=np.float64), 1
@@ -123,7 +124,7 @@ def shares(won: Mapping[str, Floats], prompts: Sequence[str] | None = None) -> d
 
 
 def _over_units(columns: Floats, units: NDArray[np.intp], statistic: Callable[[Floats], Floats]) -> Estimate:
-    """`statistic` of the sums of `columns` (C, n), with its bootstrap over units: it gets sums (C, R) and returns (R,)."""
+    """`statistic` of the sums of `columns` (C, n), bootstrapped over units: it gets sums (C, R), returns (R,)."""
     per_unit = np.stack([np.bincount(units, weights=column) for column in columns])  # (C, U)
     num_units = per_unit.shape[1]
     value = float(statistic(per_unit.sum(1, keepdims=True))[0])

@@ -1,7 +1,8 @@
 """ROUGE-L F1 of two texts, the longest common subsequence of their words (Lin 2004, 'ROUGE: A Package for Automatic
 Evaluation of Summaries', section 3), with the words of the rouge-score package without its stemmer.
 
-Those words are runs of a-z and 0-9 after lower-casing: text in other scripts has none, and is like nothing, itself not excepted.
+Those words are runs of a-z and 0-9 after lower-casing: text in other scripts has none, and is like nothing, itself not
+excepted.
 """
 
 from __future__ import annotations

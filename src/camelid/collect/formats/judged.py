@@ -2,9 +2,12 @@
 
 | layout | prompt | answers | verdict |
 |---|---|---|---|
-| LLMBar (Zeng et al. 2024, arXiv:2310.07641) | input | output_1, output_2 | label: 1 or 2 |
-| AlpacaEval (github.com/tatsu-lab/alpaca_eval) | instruction | output_1, output_2 | preference: 1, 2, 0 a tie, or between 1 and 2 |
-| PandaLM's test set (Wang et al. 2024, arXiv:2306.05087) | instruction, input | response1, response2 | majority of annotator1, 2, 3: 1, 2, 0 a tie |
+| LLMBar | input | output_1, output_2 | label |
+| AlpacaEval | instruction | output_1, output_2 | preference; graded ones lie between 1 and 2 |
+| PandaLM's test set | instruction, input | response1, response2 | majority of annotator1, annotator2, annotator3 |
+
+Sources: Zeng et al. 2024 (arXiv:2310.07641), github.com/tatsu-lab/alpaca_eval, Wang et al. 2024 (arXiv:2306.05087).
+A verdict is 1 or 2, the better answer, or 0 for a tie.
 
 A tie is no preference, and is counted as such; the row still gives its prompt.
 """
