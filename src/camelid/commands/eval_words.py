@@ -15,7 +15,7 @@ Command = Callable[..., argparse.ArgumentParser]
 
 def add(verbs: Any, command: Command) -> None:
     """All verbs of `camelid eval`."""
-    for group in (_published, _rewards):
+    for group in (_published, _rewards, _contamination):
         group(verbs, command)
 
 
@@ -55,3 +55,16 @@ def _rewards(verbs: Any, command: Command) -> None:
     best.add_argument("--key", default="score", help="the score's name in a row (default: score)")
     best.add_argument("--second", default="", metavar="FILE", help="a second model's scores of the same samples")
     best.add_argument("--second-key", default="", metavar="KEY", help="the second score's name in a row")
+
+
+def _contamination(verbs: Any, command: Command) -> None:
+    """Benchmarks against training files."""
+    text = "items of a benchmark that stand in training files, by LLaMA-2's and GPT-3's measures"
+    dirty = command(verbs, "contamination", "eval_contamination:contamination", text, json=True)
+    dirty.add_argument("files", nargs="+", metavar="BENCHMARK_FILE", help="a row an item, in any container")
+    dirty.add_argument("--train", required=True, nargs="+", metavar="FILE", help="training rows, in any container")
+    dirty.add_argument(
+        "--fields", default=[], nargs="+", metavar="KEY", help="keys of an item's text (default: all text)"
+    )
+    dirty.add_argument("--tokenizer", default="", metavar="MODEL", help="compare this model's tokens instead of words")
+    dirty.add_argument("--all", action="store_true", help="print all contaminated items, not the worst only")
