@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from camelid.collect.files import raw_rows, write_rows
-from camelid.commands import say
+from camelid.commands import print_json, say
 from camelid.curate.filters import count_reasons, unfit
 from camelid.curate.instructions import Instruction, distinct, instruction_of
 from camelid.functional.near_copies import NearCopy, near_copies
@@ -42,7 +41,7 @@ def novelty(arguments: argparse.Namespace) -> int:
             "not_novel": len(later),
             "seconds": round(seconds, 1),
         }
-        print(json.dumps(counts | {"pairs": [_as_json(rows, pair) for pair in pairs]}, ensure_ascii=False))
+        print_json(counts | {"pairs": [_as_json(rows, pair) for pair in pairs]})
         return 0
     shown = sorted(pairs, key=lambda pair: -pair.score)[: None if arguments.all else SHOWN]
     if shown:
@@ -71,7 +70,7 @@ def filter_rows(arguments: argparse.Namespace) -> int:
         say(f"{len(rows) - flagged} rows written to {arguments.output}")
     if arguments.json:
         totals = {"n": len(rows), "repeated_rows": repeats, "rows_without_instruction": unread, "flagged": flagged}
-        print(json.dumps(totals | {"reasons": counts, "rules": arguments.rules}))
+        print_json(totals | {"reasons": counts, "rules": arguments.rules})
         return 0
     if counts:
         first = {reason.partition(":")[0]: row for row, reason in reversed(list(zip(rows, reasons, strict=True)))}

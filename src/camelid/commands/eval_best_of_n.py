@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
-from camelid.commands import say
+from camelid.commands import print_json, say
 from camelid.evaluate.best_of_n import Point, curve, read_samples
 from camelid.functional.statistics import Estimate
 from camelid.table import print_table
@@ -22,7 +21,7 @@ def best_of_n(arguments: argparse.Namespace) -> int:
     if arguments.json:
         counts = {"num_prompts": len(first), "num_samples": min(len(scores) for scores in first.values())}
         alarm = any(p.step is not None and p.step.verdict == "alarm" for p in points) if second else None
-        print(json.dumps(counts | {"points": [_as_json(point) for point in points], "alarm": alarm}))
+        print_json(counts | {"points": [_as_json(point) for point in points], "alarm": alarm})
         return 0
     columns = ["N", "best of N", "KL at most, nats", *(["second's score", "change", "verdict"] if second else [])]
     print_table(columns, [_row(point) for point in points], right=columns[:-1] if second else columns)

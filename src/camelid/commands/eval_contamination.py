@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from camelid.collect.files import raw_rows
-from camelid.commands import say
+from camelid.commands import print_json, say
 from camelid.evaluate.contamination import Contamination, contaminated, text_of
 from camelid.functional.statistics import Estimate
 from camelid.functional.words import words_of
@@ -32,7 +31,7 @@ def contamination(arguments: argparse.Namespace) -> int:
     tokens = _tokens(arguments.tokenizer)
     report = contaminated([row.text for row in items], [row.text for row in training], tokens=tokens)
     if arguments.json:
-        print(json.dumps(_as_json(report, items, training), ensure_ascii=False))
+        print_json(_as_json(report, items, training))
         return 0
     rows = [
         [

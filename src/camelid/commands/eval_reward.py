@@ -10,7 +10,7 @@ from typing import Any
 
 from camelid import settings_text
 from camelid.collect.stage import ImportSettings, import_data
-from camelid.commands import say
+from camelid.commands import print_json, say
 from camelid.evaluate.reward_models import RewardModelSettings, evaluate_reward_model
 from camelid.runs import Input, Output, Stage, execute, read_manifest
 from camelid.table import print_table
@@ -25,7 +25,7 @@ def reward(arguments: argparse.Namespace) -> int:
     results = json.loads((finished["reward-model"] / "results.json").read_text(encoding="utf-8"))
     left_out = (read_manifest(finished["data/preferences"]) or {})["metrics"]["set_aside_by_reason"]
     if arguments.json:
-        print(json.dumps(as_json(results) | {"left_out": left_out}))
+        print_json(as_json(results) | {"left_out": left_out})
         return 0
     if left_out:
         say("left out: " + ", ".join(f"{count} {reason}" for reason, count in left_out.items()))

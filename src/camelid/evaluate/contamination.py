@@ -75,7 +75,7 @@ def contaminated(
 
 
 def text_of(row: Any, fields: Sequence[str] = ()) -> str:
-    """All text in a row, in its order, lists and objects opened, labels left out; with `fields` only that of those keys."""
+    """All text in a row, in its order, lists and objects opened, labels left out; with `fields` that of those keys."""
     if isinstance(row, str):
         return row
     if isinstance(row, Mapping):

@@ -106,7 +106,7 @@ def _seeds(asked: Ids, trained: Ids) -> Iterator[tuple[Ids, Ids]]:
     order = np.argsort(hashes, kind="stable")
     hashes, places = hashes[order], places[order]
     wanted, starts = _hashes(asked)
-    left, right = (np.searchsorted(hashes, wanted, side=side) for side in ("left", "right"))  # type: ignore[call-overload]
+    left, right = (np.searchsorted(hashes, wanted, side=side) for side in ("left", "right"))
     hit = np.flatnonzero(right > left)
     starts, left, counts = starts[hit], left[hit], (right - left)[hit]
     block = np.cumsum(counts) // BLOCK
@@ -141,7 +141,7 @@ def _hashes(ids: Ids) -> tuple[NDArray[np.uint64], Ids]:
 
 
 def _extended(asked: Ids, trained: Ids, p: Ids, q: Ids) -> tuple[Ids, Ids]:
-    """Length of each run with up to four tokens that differ, ending with one that does not; and up to the first that differs."""
+    """Length of each run with up to four tokens that differ, the last equal; and up to the first that differs."""
     lengths = np.full(len(p), SEED_TOKENS)
     exact = np.full(len(p), SEED_TOKENS)
     skipped = np.zeros(len(p), dtype=np.int64)
