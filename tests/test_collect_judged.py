@@ -67,9 +67,16 @@ def test_a_tie_is_no_preference_but_gives_its_prompt(row, tmp_path):
         votes(1, 1, 7),
     ],
 )
-def test_what_is_no_verdict_is_set_aside(row):
-    with pytest.raises(Unfit, match="no verdict"):
-        judged.parse(row)
+def test_what_is_no_verdict_is_set_aside_but_gives_its_prompt(row, tmp_path):
+    path = tmp_path / "unclear.json"
+    path.write_text(json.dumps([row]))
+    assert read(path, want=Preference).by_reason == {"no verdict": 1}
+    assert len(read(path, want=Prompt).rows) == 1
+
+
+def test_a_row_without_two_answers():
+    with pytest.raises(Unfit, match="no two answers"):
+        judged.parse({"instruction": "Say hi.", "label": 1})
 
 
 def test_rows_without_a_verdict_are_of_another_format():
@@ -93,9 +100,11 @@ def test_the_majority_of_pandalm():
 @pytest.mark.parametrize("folder", ["alpaca_eval_gpt4", "alpaca_eval_weighted"])
 def test_every_verdict_of_alpaca_eval(folder):
     for path in sorted((DATA / folder).glob("*.json")):
-        decided = [row for row in json.loads(path.read_text()) if row["preference"] not in (0, 1.5)]
+        rows = json.loads(path.read_text())
+        decided = [row for row in rows if row["preference"] not in (0, 1.5, None)]  # the judge's failures are null
         chosen = [row["output_2" if row["preference"] > 1.5 else "output_1"] for row in decided]
         result = read(path, want=Preference)
         assert not Counter(pair.chosen for pair in result.rows) - Counter(chosen), path.name
-        assert result.by_reason.keys() <= {"tie", "empty answer", "equal answers"}, path.name
-        assert result.by_reason.get("tie", 0) == 805 - len(decided)
+        assert result.by_reason.keys() <= {"tie", "no verdict", "empty answer", "equal answers"}, path.name
+        undecided = [result.by_reason.get(reason, 0) for reason in ("tie", "no verdict")]
+        assert sum(undecided) == len(rows) - len(decided)

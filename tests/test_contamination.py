@@ -15,6 +15,7 @@ DATA = Path(os.environ.get("CAMELID_DATA", Path(__file__).resolve().parents[2] /
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no {DATA}; set CAMELID_DATA to the folder of real data")
 LONG = "A farmer sells nine baskets of apples and four crates of pears on a rainy market day in June."
 OTHER = "Which of these rivers flows through more than three countries before it at last reaches the Black Sea?"
+FIRST_13 = " ".join(OTHER.split()[:13])
 THIRD = "Nobody had told the new librarian that the cellar door could not be opened from the inside at night."
 
 
@@ -24,9 +25,8 @@ def write(path: Path, rows: list) -> str:
 
 
 def test_shares_and_the_rows_that_hold_an_item():
-    report = contaminated([LONG, OTHER, "Too short.", THIRD], ["Nothing.", f"He wrote: {LONG.upper()} So.", OTHER[:73]])
+    report = contaminated([LONG, OTHER, "Too short.", THIRD], ["Nothing.", f"He wrote: {LONG.upper()} So.", FIRST_13])
     # OTHER's first 13 words of 18 stand in the last text: 72%, neither clean nor dirty.
-    assert OTHER[:73].split() == OTHER.split()[:13]
     assert (report.num_items, report.too_short) == (4, 1)
     assert report.dirty == proportion(1, 3)
     assert report.not_clean == proportion(2, 3)

@@ -51,7 +51,7 @@ def test_no_two_alpaca_instructions_are_near_copies_and_planted_ones_are_found(t
     path.write_text(json.dumps(planted))
     printed = answer(capsys, "novelty", *ALPACA, str(path))
     assert printed["n"] == 17_387 + 40
-    found = {pair["second"]["line"] for pair in printed["pairs"] if pair["second"]["file"] == str(path)}
+    found = {pair["second"]["row"] for pair in printed["pairs"] if pair["second"]["file"] == str(path)}
     assert len(found) == printed["not_novel"] == 40
     among_alpaca = [
         pair for pair in printed["pairs"] if str(path) not in (pair["first"]["file"], pair["second"]["file"])
@@ -129,7 +129,7 @@ def test_where_the_instruction_stands(row, instruction):
 def test_rows_that_repeat_another_in_full_are_dropped():
     rows = [Instruction("a", "f", line, {"instruction": "a", "output": out}) for line, out in enumerate("xyx")]
     kept, repeats = distinct(rows)
-    assert ([row.line for row in kept], repeats) == ([0, 1], 1)
+    assert ([row.number for row in kept], repeats) == ([0, 1], 1)
 
 
 @pytest.fixture

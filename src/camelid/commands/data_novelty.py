@@ -98,12 +98,12 @@ def _read(files: Sequence[str]) -> tuple[list[Instruction], int, int]:
 
 def _instructions(files: Sequence[str], unread: list[str]) -> Iterator[Instruction]:
     for file in files:
-        for raw in raw_rows(file):
+        for number, raw in enumerate(raw_rows(file), 1):
             text = None if raw.problem or not isinstance(raw.value, dict) else instruction_of(raw.value)
             if text is None or not text.strip():
-                unread.append(f"{file}, line {raw.line}: {raw.problem or 'no instruction'}")
+                unread.append(f"{file}, row {number}: {raw.problem or 'no instruction'}")
             else:
-                yield Instruction(text, file, raw.line, raw.value)
+                yield Instruction(text, file, number, raw.value)
 
 
 def _say_counts(num_rows: int, repeats: int, unread: int) -> None:
@@ -111,11 +111,11 @@ def _say_counts(num_rows: int, repeats: int, unread: int) -> None:
 
 
 def _place(row: Instruction) -> str:
-    return f"{Path(row.file).name}:{row.line}"
+    return f"{Path(row.file).name}:{row.number}"
 
 
 def _as_json(rows: Sequence[Instruction], pair: NearCopy) -> dict[str, Any]:
     first, second = (
-        {"file": rows[i].file, "line": rows[i].line, "instruction": rows[i].text} for i in (pair.first, pair.second)
+        {"file": rows[i].file, "row": rows[i].number, "instruction": rows[i].text} for i in (pair.first, pair.second)
     )
     return {"rouge_l": pair.score, "first": first, "second": second}

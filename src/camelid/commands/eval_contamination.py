@@ -58,14 +58,14 @@ def _texts(files: Sequence[str], fields: Sequence[str]) -> list[Row]:
     rows: list[Row] = []
     for file in files:
         before = len(rows)
-        for raw in raw_rows(file):
+        for number, raw in enumerate(raw_rows(file), 1):
             if raw.problem:
-                say(f"not read: {file}, line {raw.line}: {raw.problem}")
+                say(f"not read: {file}, row {number}: {raw.problem}")
                 continue
             for example in _examples(raw.value):
                 text = text_of(example, fields)
                 if text.strip():
-                    rows.append(Row(text, f"{Path(file).name}:{raw.line}"))
+                    rows.append(Row(text, f"{Path(file).name}:{number}"))
         if len(rows) == before:
             wanted = f"under {', '.join(fields)}" if fields else "in its rows"
             raise ValueError(f"{file} holds no text {wanted}")

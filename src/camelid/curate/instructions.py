@@ -13,7 +13,8 @@ class Instruction(NamedTuple):
 
     text: str
     file: str
-    line: int
+    number: int
+    """Of the row in its file, from 1."""
     row: Mapping[str, Any]
 
 

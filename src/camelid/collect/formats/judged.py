@@ -9,7 +9,7 @@
 Sources: Zeng et al. 2024 (arXiv:2310.07641), github.com/tatsu-lab/alpaca_eval, Wang et al. 2024 (arXiv:2306.05087).
 A verdict is 1 or 2, the better answer, or 0 for a tie.
 
-A tie is no preference, and is counted as such; the row still gives its prompt.
+A tie is no preference and what is no verdict is none either: both are counted, and the row still gives its prompt.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ def parse(row: Row) -> Draft:
         raise Unfit(f"no two answers: the row has {', '.join(row)}; a comparison has output_1 and output_2")
     first, second = (text(row.get(name), name) for name in names)
     turns = (_question(row),)
-    verdict = _verdict(row)
+    try:
+        verdict = _verdict(row)
+    except Unfit as reason:
+        return Draft(turns, undecided=str(reason))
     if verdict == 0:
         return Draft(turns, undecided="tie: neither answer was preferred; no pair to rank")
     return Draft(turns, *((first, second) if verdict == 1 else (second, first)))
