@@ -61,7 +61,6 @@ def test_a_tie_is_no_preference_but_gives_its_prompt(row, tmp_path):
         LLMBAR | {"label": 3},
         LLMBAR | {"label": None},
         LLMBAR | {"label": True},
-        ALPACA_EVAL | {"preference": float("nan")},
         ALPACA_EVAL | {"preference": 0.5},
         ALPACA_EVAL | {"preference": "2"},
         votes(1, 1, 7),

@@ -111,6 +111,7 @@ def test_scores_from_a_file_are_matched_by_id(files, capsys):
     assert printed["longer_wins"] == 62.5
     assert printed["n"] == 4
     assert printed["left_out"] == {}
+    assert printed["by_kind"]["safety"]["accuracy"]["percent"] == 100.0
 
 
 def test_the_table_names_the_baselines(files, capsys):
@@ -231,7 +232,7 @@ def test_scores_are_logits_not_standardised(files, reward_model, tmp_path):
 def test_versions_drift_and_a_second_model_speaks(files, reward_model, versions, tmp_path, capsys):
     words = ["--model", str(reward_model), "--second", str(reward_model), "--train", files["pairs"]]
     assert main(command(files, *words, "--fresh", *versions, "--json")) == 0
-    details = json.loads(capsys.readouterr().out)["details_as_shares"]
+    details = json.loads(capsys.readouterr().out)
     assert [row["n"] for row in details["drift"]] == [6, 6, 6]
     steps = details["goodhart"]["steps"]
     assert [(Path(s["from"]).stem, Path(s["to"]).stem) for s in steps] == [("v0", "v1"), ("v1", "v2"), ("v0", "v2")]
@@ -255,7 +256,7 @@ def test_long_conversations_are_cut_and_counted(files, reward_model, capsys):
     long = pair("Why?", "word " * 50, "No.")
     write_records(files["pairs"], [long, *PAIRS])
     assert main(command(files, "--model", str(reward_model), "--set", "max_tokens=60", "--json")) == 0
-    assert json.loads(capsys.readouterr().out)["details_as_shares"]["cut"] == 1
+    assert json.loads(capsys.readouterr().out)["cut"] == 1
 
 
 # --- completions ---

@@ -67,9 +67,9 @@ def _model(name: str) -> Path:
 
 
 def as_json(results: Mapping[str, Any]) -> dict[str, Any]:
-    """The results with shares in percent, and the numbers most asked for by plain names."""
-    length, calibration = results["length"], results["calibration"]
-    balanced = length["balanced"].get("accuracy")
+    """The results, shares of pairs in percent; calibration in probabilities, scores and drift in their own units."""
+    balanced = results["length"]["balanced"].get("accuracy")
+    calibration = results["calibration"]
     plain = {
         "n": results["n"],
         "accuracy": 100 * results["accuracy"]["value"],
@@ -78,10 +78,22 @@ def as_json(results: Mapping[str, Any]) -> dict[str, Any]:
         "longer_wins": 100 * results["longer_wins"]["value"],
         "tfidf": 100 * results["tfidf"]["value"] if "tfidf" in results else None,
         "length_balanced_accuracy": 100 * balanced["value"] if balanced else None,
-        "expected_calibration_error": 100 * calibration["expected_calibration_error"],
+        "expected_calibration_error": calibration["expected_calibration_error"],
         "brier_score": calibration["brier_score"]["value"],
     }
-    return plain | {"details_as_shares": results}
+    shares = {name: _in_percent(results[name]) for name in ("length", "by_rating", "by_kind", "by_source")}
+    return {**results, **plain, **shares}
+
+
+def _in_percent(value: Any) -> Any:
+    """Every estimate inside `value` in percent."""
+    if isinstance(value, dict) and "standard_error" in value:
+        interval = [100 * value["low"], 100 * value["high"]]
+        error = 100 * value["standard_error"]
+        return {"percent": 100 * value["value"], "interval": interval, "standard_error": error, "n": value["n"]}
+    if isinstance(value, dict):
+        return {name: _in_percent(inner) for name, inner in value.items()}
+    return [_in_percent(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _print_accuracy(results: Mapping[str, Any]) -> None:

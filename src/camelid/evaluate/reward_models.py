@@ -1,8 +1,8 @@
-"""A reward model as the thing evaluated: accuracy with length taken out, calibration, drift, and a second model's
-opinion.
+"""A reward model as the thing evaluated: accuracy with length taken out, calibration, drift, a second model's opinion.
 
-    camelid eval reward --model REWARD_MODEL --preferences FILE... [--train FILE...] [--fresh ANSWERS... [--second
-    REWARD_MODEL]]
+    camelid eval reward --model REWARD_MODEL --preferences FILE...
+    camelid eval reward --model MODEL --preferences FILE... --train FILE... --fresh ANSWERS... --second OTHER_MODEL
+    camelid eval reward --scores FILE --preferences FILE...
 
 The numbers are made in `reward_measures.py` and `reward_drift.py`; here models are asked for scores, which are written
 as they come, so that a stopped run goes on. With scores from a file nothing here loads torch. Scores are raw, before
@@ -12,8 +12,7 @@ the standardisation that training adds: their difference is Bradley-Terry's logi
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,20 +50,21 @@ class RewardModelSettings(Settings):
 
 
 def evaluate_reward_model(run: Run) -> dict[str, Any]:
-    """Stage: `preferences` and `reward_model` or `scores` (a file), optional `train`, `fresh`, `second_reward_model` ->
-    results.json.
+    """Stage: `preferences`, and `reward_model` or `scores` (a file) -> results.json, scores.jsonl.
 
-    `train`: the preferences that the model was trained on, for the TF-IDF baseline and as the reference of drift.
-    `fresh`: files of answers, a version each, oldest first. Leaves scores.jsonl too, which `scores` can read.
+    `scores` may be the scores.jsonl of another run. Optional: `train`, the preferences that the model was trained on,
+    for the TF-IDF baseline and as the reference of drift; `fresh`, files of answers, a version each, oldest first;
+    `second_reward_model`, another opinion of those.
     """
     s: RewardModelSettings = run.settings
+    _check_inputs(run)
     preferences = _preferences(run, "preferences")
     train = _preferences(run, "train") if "train" in run.inputs else []
-    _check_inputs(run)
+    scoring = _Scoring(run)
     if "scores" in run.inputs:
         scores, cut = read_pair_scores(run.inputs["scores"], preferences), None
     else:
-        scored = _score(run, "answer_scores.jsonl", "reward_model", _answers_of(preferences))
+        scored = scoring.score("answer_scores.jsonl", "reward_model", _answers_of(preferences))
         scores = [PairScore(a, b) for (a, _), (b, _) in zip(scored[::2], scored[1::2], strict=True)]
         cut = sum(was_cut for _, was_cut in scored)
     rows = [{"id": p.id} | score._asdict() for p, score in zip(preferences, scores, strict=True)]
@@ -74,52 +74,59 @@ def evaluate_reward_model(run: Run) -> dict[str, Any]:
     if cut is not None:
         results["cut"] = cut
     if "fresh" in run.inputs:
-        results |= _versions(run, train)
+        results |= _versions(run, scoring, train)
     write_json(run.path / "results.json", results)
     return {name: value["value"] for name, value in results.items() if isinstance(value, dict) and "value" in value}
 
 
-def _versions(run: Run, train: Sequence[Preference]) -> dict[str, Any]:
+def _versions(run: Run, scoring: _Scoring, train: Sequence[Preference]) -> dict[str, Any]:
     """Drift and alarm: the scores of every fresh file by one model or two, against those of the training answers."""
     files = _files(run, "fresh")
     completions = [read_completions(path) for path in files]
-    reference = [score for score, _ in _score(run, "train_scores.jsonl", "reward_model", _answers_of(train))]
-    models = ["reward_model", *(["second_reward_model"] if "second_reward_model" in run.inputs else [])]
+    reference = [score for score, _ in scoring.score("train_scores.jsonl", "reward_model", _answers_of(train))]
+    models = [name for name in ("reward_model", "second_reward_model") if name in run.inputs]
     scores = [
         [
-            [score for score, _ in _score(run, f"{model}_on_version_{i}.jsonl", model, version)]
+            [score for score, _ in scoring.score(f"{model}_on_version_{i}.jsonl", model, version)]
             for i, version in enumerate(completions, 1)
         ]
         for model in models
     ]
-    return describe_versions([str(path) for path in files], completions, reference, *scores)
+    return describe_versions([f"{path.parent.name}/{path.name}" for path in files], completions, reference, *scores)
 
 
-def _score(run: Run, file_name: str, model: str, completions: Sequence[Completion]) -> list[tuple[float, bool]]:
-    """(raw score, whether it was cut) of every completion, from the file where a stopped run has written it."""
-    s: RewardModelSettings = run.settings
-    path = run.path / file_name
-    done = keep_whole_chunks(path, s.rows_a_chunk, len(completions))
-    if done < len(completions):
-        score = _scorer(run.inputs[model], s)
-        with run.progress(path.stem, len(completions), done) as tick:
-            for start in range(done, len(completions), s.rows_a_chunk):
-                scored = score(completions[start : start + s.rows_a_chunk])
-                append_json_lines(path, [{"score": value, "cut": was_cut} for value, was_cut in scored])
-                tick(len(scored))
-    rows = [json.loads(line) for line in read_whole_lines(path)]
-    return [(row["score"], row["cut"]) for row in rows]
+class _Scoring:
+    """Asks a run's reward models, each loaded once and only where something is left to score."""
+
+    def __init__(self, run: Run):
+        self.run = run
+        self.models: dict[str, RewardModel] = {}
+
+    def score(self, file_name: str, model: str, completions: Sequence[Completion]) -> list[tuple[float, bool]]:
+        """(raw score, whether it was cut) of every completion, from the file where a stopped run has written it."""
+        s: RewardModelSettings = self.run.settings
+        path = self.run.path / file_name
+        done = keep_whole_chunks(path, s.rows_a_chunk, len(completions))
+        if done < len(completions):
+            if model not in self.models:
+                self.models[model] = _load(self.run.inputs[model], s)
+            with self.run.progress(path.stem, len(completions), done) as tick:
+                for start in range(done, len(completions), s.rows_a_chunk):
+                    chunk = completions[start : start + s.rows_a_chunk]
+                    scored = _raw_scores(self.models[model], chunk, s.max_tokens)
+                    append_json_lines(path, [{"score": value, "cut": was_cut} for value, was_cut in scored])
+                    tick(len(scored))
+        rows = [json.loads(line) for line in read_whole_lines(path)]
+        return [(row["score"], row["cut"]) for row in rows]
 
 
-@cache
-def _scorer(path: Path, s: RewardModelSettings) -> Callable[[Sequence[Completion]], list[tuple[float, bool]]]:
-    """A function that asks the model at `path`. Torch is loaded here, not where the module is imported."""
+def _load(path: Path, s: RewardModelSettings) -> RewardModel:
+    """Torch is loaded here, not where the module is imported."""
     from camelid.models.reward_model import RewardModel
     from camelid.models.trunk import ModelSettings
 
     settings = ModelSettings.model_validate({"precision": s.precision, "micro_batch_tokens": s.micro_batch_tokens})
-    model = RewardModel.load(path, settings, s.chat_format)
-    return lambda completions: _raw_scores(model, completions, s.max_tokens)
+    return RewardModel.load(path, settings, s.chat_format)
 
 
 def _raw_scores(model: RewardModel, completions: Sequence[Completion], max_tokens: int) -> list[tuple[float, bool]]:
