@@ -1,9 +1,8 @@
-"""Self-instruct's and Alpaca's filters of instructions: what a language model that is fed text cannot do, or should not
-be asked.
+"""Self-instruct's and Alpaca's filters of instructions: what a model that reads and writes text cannot do.
 
 Source: Wang et al. 2023 (arXiv:2212.10560, section 2.2) and the code of yizhongw/self-instruct and
-tatsu-lab/stanford_alpaca, which say more than the paper. Left out: novelty against other instructions, which
-`novelty.py` tells.
+tatsu-lab/stanford_alpaca, which say more than the paper. Left out: novelty against other instructions, for
+which see `functional/near_copies.py`.
 
     reason = unfit("Draw a map of Europe.")    # "blacklist: map"
 """

@@ -23,8 +23,8 @@ def describe_versions(
     """Per version mean score and drift; with a second model's scores the alarm of every step and from first to last.
 
     `completions`, `first`, `second`: per version its answers and their scores. `training`: the first model's scores of
-    the answers that it was trained on; their standard deviation is the unit of the first's means, drift and changes;
-    the second's are raw. JSON-able.
+    the answers that it was trained on; their standard deviation is the unit of the first's means, drift and changes.
+    The second's are raw. JSON-able.
     """
     spread = float(np.std(training, ddof=1))
     rows = []

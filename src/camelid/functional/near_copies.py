@@ -5,7 +5,7 @@ in length, are never compared. Those that may share enough are found as in set-s
 Xiao et al. 2011, PPJoin): order each text's words from the rarest, and two texts with at least k words in common share
 one of the first |a| - k + 1 of a and the first |b| - k + 1 of b. Nothing is approximated.
 
-Measured: 17,387 instructions of ten words on average, 151 million pairs, take 12 s on one core.
+Measured: 17,387 instructions of ten words on average, 151 million pairs, take 2 s on one core.
 """
 
 from __future__ import annotations

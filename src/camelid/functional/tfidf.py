@@ -13,6 +13,10 @@ from itertools import pairwise
 import numpy as np
 
 MAX_TERMS = 20_000
+MAX_PAIRS = 3_000
+"""Of more training pairs so many are drawn: the fit takes time in the cube of their number and memory in the square."""
+BLOCK = 1_000
+"""Test pairs held as vectors at once."""
 
 
 def _terms(text: str) -> Counter[str]:
@@ -39,6 +43,8 @@ def tfidf_wins(
     Words and word pairs, sublinear counts, unit vectors, ridge penalty; fitted by Newton's method on the dual, whose
     size is the number of training pairs and not of words: with differences D, w = D^T a and margins D w = (D D^T) a.
     """
+    if len(train) > MAX_PAIRS:
+        train = [train[i] for i in np.sort(np.random.default_rng(0).permutation(len(train))[:MAX_PAIRS]).tolist()]
     counts = [(_terms(a), _terms(b)) for a, b in train]
     frequency = Counter(term for pair in counts for text in pair for term in text)
     index = {term: i for i, (term, count) in enumerate(frequency.most_common(MAX_TERMS)) if count > 1}
@@ -59,9 +65,12 @@ def tfidf_wins(
             break
     weights = differences.T @ dual
 
-    tests = [(_terms(a), _terms(b)) for a, b in test]
-    margins = (_vectors([a for a, _ in tests], index, idf) - _vectors([b for _, b in tests], index, idf)) @ weights
-    return [0.5 if m == 0 else float(m > 0) for m in margins]
+    def margins(pairs: Sequence[tuple[str, str]]) -> np.ndarray:
+        sides = [[_terms(pair[side]) for pair in pairs] for side in (0, 1)]
+        return (_vectors(sides[0], index, idf) - _vectors(sides[1], index, idf)) @ weights
+
+    found = [margin for start in range(0, len(test), BLOCK) for margin in margins(test[start : start + BLOCK])]
+    return [0.5 if margin == 0 else float(margin > 0) for margin in found]
 
 
 def cross_validated_tfidf_wins(
