@@ -36,12 +36,14 @@ def _vectors(texts: Sequence[Counter[str]], index: dict[str, int], idf: np.ndarr
 
 
 def tfidf_wins(
-    train: Sequence[tuple[str, str]], test: Sequence[tuple[str, str]], *, penalty: float = 0.1, iterations: int = 25
+    train: Sequence[tuple[str, str]], test: Sequence[tuple[str, str]], *, penalty: float = 1.0, iterations: int = 25
 ) -> list[float]:
     """For each test pair (chosen, rejected): 1 where the model fitted on `train` ranks it right, 0.5 at a tie, else 0.
 
     Words and word pairs, sublinear counts, unit vectors, ridge penalty; fitted by Newton's method on the dual, whose
     size is the number of training pairs and not of words: with differences D, w = D^T a and margins D w = (D D^T) a.
+    The penalty is that at which the floor is highest, or nearly: on 1,795 pairs of HH harmless, five folds by prompt,
+    penalties of 0.1, 0.5, 1, 2, 5 and 10 rank 61.0, 62.5, 62.4, 61.8, 61.9 and 61.1% right (standard error 1.1).
     """
     if len(train) > MAX_PAIRS:
         train = [train[i] for i in np.sort(np.random.default_rng(0).permutation(len(train))[:MAX_PAIRS]).tolist()]
