@@ -38,6 +38,7 @@ def test_described_by_hand():
     assert (results["n"], results["num_prompts"], results["score_ties"]) == (4, 4, 0)
     assert results["accuracy"]["value"] == 0.75
     assert results["longer_wins"]["value"] == 0.625
+    assert results["gain_over"]["longer_wins"]["value"] == pytest.approx(0.125)
     # Longer chosen in two pairs, both right; shorter in one, right; equal in one, wrong: (3 (1 + 1) / 2 + 0) / 4.
     assert results["length"]["balanced"]["accuracy"]["value"] == pytest.approx(0.75)
     # (3 (1 + 0) / 2 + 0.5) / 4

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from camelid.functional.pair_accuracy import (
     by_length_ratio,
+    gain,
     length_balanced,
     longer_wins,
     share_of_wins,
@@ -44,6 +45,17 @@ def test_pairs_of_one_prompt_are_one_unit():
 
 def test_all_won_is_not_certain():
     assert share_of_wins([1.0] * 6, ["a", "a", "b", "b", "c", "c"]) == proportion(3, 3)
+
+
+def test_gain_pairs_the_pairs():
+    # Right on the baseline's pairs and on a tenth more: 0.1, and the half that both find easy adds no noise:
+    # the standard error is sqrt(0.1 * 0.9 / 200) = 0.021, where two separate shares would give 0.05.
+    baseline = np.array([1.0] * 100 + [0.0] * 100)
+    won = np.array([1.0] * 120 + [0.0] * 80)
+    estimate = gain(won, baseline)
+    assert estimate.value == pytest.approx(0.1)
+    assert estimate.standard_error == pytest.approx(0.021, abs=0.002)
+    assert gain(baseline, won).high < 0
 
 
 def test_length_balanced_by_hand():

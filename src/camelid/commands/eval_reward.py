@@ -81,7 +81,7 @@ def as_json(results: Mapping[str, Any]) -> dict[str, Any]:
         "expected_calibration_error": calibration["expected_calibration_error"],
         "brier_score": calibration["brier_score"]["value"],
     }
-    shares = {name: _in_percent(results[name]) for name in ("length", "by_rating", "by_kind", "by_source")}
+    shares = {name: _in_percent(results[name]) for name in ("gain_over", "length", "by_rating", "by_kind", "by_source")}
     return {**results, **plain, **shares}
 
 
@@ -111,6 +111,8 @@ def _print_accuracy(results: Mapping[str, Any]) -> None:
         bounds = f"{b['low']:g} to {b['high']:g}" if b["high"] else f"above {b['low']:g}"
         rows.append([f"chosen/rejected {bounds}", _percent(b["accuracy"]), "", "", str(b["accuracy"]["n"])])
     print_table(["right, %", *JUDGES.values(), "prompts"], rows, right=[*JUDGES.values(), "prompts"])
+    gains = [f"{_percent(estimate)} over {JUDGES[name]}" for name, estimate in results["gain_over"].items()]
+    say("gain in points: " + "; ".join(gains))
     say(
         f"{results['n']} pairs of {results['num_prompts']} prompts; the chosen answer is the longer in "
         f"{length['chosen_longer']}, the shorter in {length['chosen_shorter']}; "

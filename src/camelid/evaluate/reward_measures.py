@@ -25,6 +25,7 @@ from camelid.functional.calibration import (
 from camelid.functional.pair_accuracy import (
     Floats,
     by_length_ratio,
+    gain,
     length_balanced,
     longer_wins,
     shares,
@@ -51,6 +52,9 @@ def describe_pairs(
         "score_ties": int((won["accuracy"] == 0.5).sum()),
         **shares(won, prompts),
         "tfidf_fitted_on": fitted_on,
+        "gain_over": {
+            name: gain(won["accuracy"], y, prompts)._asdict() for name, y in won.items() if name != "accuracy"
+        },
         "length": by_length(preferences, won, prompts),
         "by_rating": _by_rating(won, preferences, prompts),
         "by_kind": shares_by_label(won, [p.kind for p in preferences], prompts),

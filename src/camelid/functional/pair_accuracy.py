@@ -61,6 +61,16 @@ def share_of_wins(won: ArrayLike, prompts: Sequence[str] | None = None) -> Estim
     return _over_units(np.stack([y, np.ones_like(y)]), units, lambda sums: sums[0] / sums[1])
 
 
+def gain(won: ArrayLike, baseline: ArrayLike, prompts: Sequence[str] | None = None) -> Estimate:
+    """How much more often one judge is right than another on the same pairs, in [-1, 1]; a bootstrap over prompts.
+
+    What makes a pair hard for both drops out. An interval without 0 is a difference.
+    """
+    difference = np.asarray(won, dtype=np.float64) - np.asarray(baseline, dtype=np.float64)
+    columns = np.stack([difference, np.ones_like(difference)])
+    return _over_units(columns, _units(prompts, len(difference)), lambda sums: sums[0] / sums[1])
+
+
 def length_balanced(
     won: ArrayLike, length_differences: ArrayLike, prompts: Sequence[str] | None = None
 ) -> Estimate | None:
