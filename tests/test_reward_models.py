@@ -238,7 +238,7 @@ def test_versions_drift_and_a_second_model_speaks(files, reward_model, versions,
     steps = details["goodhart"]["steps"]
     assert [(Path(s["from"]).stem, Path(s["to"]).stem) for s in steps] == [("v0", "v1"), ("v1", "v2"), ("v0", "v2")]
     # One model asked twice cannot contradict itself.
-    assert all(step["first"] == step["second"] for step in steps)
+    assert all(step["first"]["value"] * step["second"]["value"] >= 0 for step in steps)
     assert not details["goodhart"]["alarm"]
     assert main(command(files, *words, "--fresh", *versions)) == 0
     assert "KS" in capsys.readouterr().out

@@ -29,11 +29,11 @@ class NearCopy(NamedTuple):
 def near_copies(
     texts: Sequence[Sequence[str]], threshold: float = 0.7, tick: Callable[[int], None] = lambda texts: None
 ) -> list[NearCopy]:
-    """Every pair with ROUGE-L above `threshold` (one that equals it is none, as in self-instruct's code), in order of
-    place.
+    """Every pair with ROUGE-L above `threshold`, in order of place.
 
-    `texts`: word lists, `rouge.rouge_words`. A text without words is like no other. Raises ValueError unless 0 <
-    threshold < 1.
+    A pair that equals the threshold is none, as in self-instruct's code. `texts`: word lists, from `rouge.rouge_words`;
+    a text without words is like no other. `tick(1)` is called for every text. Raises ValueError unless the threshold
+    lies between 0 and 1.
     """
     if not 0 < threshold < 1:
         raise ValueError(f"threshold {threshold}: a share of common words between 0 and 1, both excluded")

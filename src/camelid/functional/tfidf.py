@@ -78,10 +78,9 @@ def tfidf_wins(
 def cross_validated_tfidf_wins(
     pairs: Sequence[tuple[str, str]], prompts: Sequence[str], *, folds: int = 5, seed: int = 0
 ) -> list[float]:
-    """`tfidf_wins` of every pair by a model that saw no pair of its prompt: prompts are dealt to `folds` parts at
-    random.
+    """`tfidf_wins` of every pair by a model that saw no pair of its prompt.
 
-    `prompts` names the prompt of each pair. Raises ValueError for fewer than two prompts.
+    `prompts` names the prompt of each pair; prompts are dealt to `folds` parts at random. Raises ValueError for fewer than two prompts.
     """
     names = sorted(set(prompts))
     if len(names) < 2:
