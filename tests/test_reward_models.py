@@ -56,6 +56,8 @@ def test_the_bag_of_words_is_fitted_on_training_pairs_where_there_are_some():
     results = describe_pairs(test, [PairScore(1, 0)] * 2, train)
     assert results["tfidf"]["value"] == 0.5  # "good" wins: right on the first, wrong on the second
     assert results["tfidf_fitted_on"] == "20 training pairs"
+    assert results["prompts_in_train"] == 0
+    assert describe_pairs(train[:3], [PairScore(1, 0)] * 3, train)["prompts_in_train"] == 3
 
 
 @needs_data

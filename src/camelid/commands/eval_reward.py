@@ -111,6 +111,10 @@ def _print_accuracy(results: Mapping[str, Any]) -> None:
         bounds = f"{b['low']:g} to {b['high']:g}" if b["high"] else f"above {b['low']:g}"
         rows.append([f"chosen/rejected {bounds}", _percent(b["accuracy"]), "", "", str(b["accuracy"]["n"])])
     print_table(["right, %", *JUDGES.values(), "prompts"], rows, right=[*JUDGES.values(), "prompts"])
+    if results["prompts_in_train"]:
+        say(
+            f"WARNING: {results['prompts_in_train']} of {results['num_prompts']} prompts stand in the training pairs too"
+        )
     gains = [f"{_percent(estimate)} over {JUDGES[name]}" for name, estimate in results["gain_over"].items()]
     say("gain in points: " + "; ".join(gains))
     say(

@@ -49,6 +49,7 @@ def describe_pairs(
     return {
         "n": len(preferences),
         "num_prompts": len(set(prompts)),
+        "prompts_in_train": len(set(prompts) & {name_of_prompt(p) for p in train}),
         "score_ties": int((won["accuracy"] == 0.5).sum()),
         **shares(won, prompts),
         "tfidf_fitted_on": fitted_on,
