@@ -112,9 +112,7 @@ def _print_accuracy(results: Mapping[str, Any]) -> None:
         rows.append([f"chosen/rejected {bounds}", _percent(b["accuracy"]), "", "", str(b["accuracy"]["n"])])
     print_table(["right, %", *JUDGES.values(), "prompts"], rows, right=[*JUDGES.values(), "prompts"])
     if results["prompts_in_train"]:
-        say(
-            f"WARNING: {results['prompts_in_train']} of {results['num_prompts']} prompts stand in the training pairs too"
-        )
+        say(f"WARNING: {results['prompts_in_train']} of the {results['num_prompts']} prompts are in the training pairs")
     gains = [f"{_percent(estimate)} over {JUDGES[name]}" for name, estimate in results["gain_over"].items()]
     say("gain in points: " + "; ".join(gains))
     say(

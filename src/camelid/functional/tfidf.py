@@ -80,7 +80,8 @@ def cross_validated_tfidf_wins(
 ) -> list[float]:
     """`tfidf_wins` of every pair by a model that saw no pair of its prompt.
 
-    `prompts` names the prompt of each pair; prompts are dealt to `folds` parts at random. Raises ValueError for fewer than two prompts.
+    `prompts` names the prompt of each pair; prompts are dealt to `folds` parts at random. Raises ValueError for fewer
+    than two prompts.
     """
     names = sorted(set(prompts))
     if len(names) < 2:
