@@ -42,6 +42,14 @@ def test_curve_and_error_by_hand():
     assert brier_score(predicted, outcomes).value == pytest.approx(0.178125)
 
 
+def test_pairs_of_one_prompt_widen_the_interval_of_the_brier_score():
+    predicted, outcomes = [0.9] * 40, [1.0] * 20 + [0.0] * 20
+    alone = brier_score(predicted, outcomes)
+    together = brier_score(predicted, outcomes, [str(i // 10) for i in range(40)])  # four prompts, not forty
+    assert together.value == alone.value
+    assert together.standard_error > 2 * alone.standard_error
+
+
 def test_empty_bins_are_left_out():
     assert [b.num_pairs for b in calibration_curve([0.5, 0.99], [1, 1])] == [1, 1]
 

@@ -111,7 +111,7 @@ def calibration(scores: Sequence[PairScore], prompts: Sequence[str], num_bins: i
     return {
         "expected_calibration_error": expected_calibration_error(predicted, came_true, num_bins=num_bins),
         "error_by_chance": calibration_error_by_chance(predicted, num_bins=num_bins),
-        "brier_score": brier_score(predicted, came_true)._asdict(),
+        "brier_score": brier_score(predicted, came_true, prompts)._asdict(),
         "temperature": best if np.isfinite(best) else None,
         "bins": [b._asdict() | {"observed": b.observed._asdict()} for b in bins],
     }

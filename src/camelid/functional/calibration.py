@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .pair_accuracy import share_of_wins
-from .statistics import Estimate, bootstrap_mean
+from .pair_accuracy import mean_over_pairs, share_of_wins
+from .statistics import Estimate
 
 Floats = NDArray[np.float64]
 
@@ -91,10 +91,10 @@ def calibration_error_by_chance(
     return float(np.mean(errors))
 
 
-def brier_score(predicted: ArrayLike, outcomes: ArrayLike) -> Estimate:
-    """Mean of (p - y)^2 (Brier 1950), in [0, 1]; 0.25 for whoever always says one half."""
+def brier_score(predicted: ArrayLike, outcomes: ArrayLike, prompts: Sequence[str] | None = None) -> Estimate:
+    """Mean of (p - y)^2 (Brier 1950), in [0, 1]; 0.25 for whoever always says one half. Resamples prompts."""
     p, y = _checked(predicted, outcomes, 0.0)
-    return bootstrap_mean((p - y) ** 2)
+    return mean_over_pairs((p - y) ** 2, prompts)
 
 
 def temperature(differences: ArrayLike) -> float:

@@ -58,7 +58,7 @@ def share_of_wins(won: ArrayLike, prompts: Sequence[str] | None = None) -> Estim
         return proportion(float(y.sum()), len(y))
     if np.ptp(y) == 0:
         return proportion(float(y[0]) * num_units, num_units)
-    return _over_units(np.stack([y, np.ones_like(y)]), units, lambda sums: sums[0] / sums[1])
+    return mean_over_pairs(y, prompts)
 
 
 def gain(won: ArrayLike, baseline: ArrayLike, prompts: Sequence[str] | None = None) -> Estimate:
@@ -66,9 +66,13 @@ def gain(won: ArrayLike, baseline: ArrayLike, prompts: Sequence[str] | None = No
 
     What makes a pair hard for both drops out. An interval without 0 is a difference.
     """
-    difference = np.asarray(won, dtype=np.float64) - np.asarray(baseline, dtype=np.float64)
-    columns = np.stack([difference, np.ones_like(difference)])
-    return _over_units(columns, _units(prompts, len(difference)), lambda sums: sums[0] / sums[1])
+    return mean_over_pairs(np.asarray(won, dtype=np.float64) - np.asarray(baseline, dtype=np.float64), prompts)
+
+
+def mean_over_pairs(values: ArrayLike, prompts: Sequence[str] | None = None) -> Estimate:
+    """Mean of any number that pairs have, (n,), with a bootstrap over prompts; `n` is the number of prompts."""
+    x = np.asarray(values, dtype=np.float64)
+    return _over_units(np.stack([x, np.ones_like(x)]), _units(prompts, len(x)), lambda sums: sums[0] / sums[1])
 
 
 def length_balanced(
