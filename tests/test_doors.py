@@ -15,7 +15,7 @@ import pytest
 import camelid
 
 ROOT = Path(camelid.__file__).parent
-STAGE_PACKAGES = ("collect", "annotate", "train", "evaluate", "serve")
+STAGE_PACKAGES = ("collect", "curate", "annotate", "train", "evaluate", "serve")
 WITHOUT_TORCH = ("types", "runs", "durable", "checkpoints", "progress", "provenance", "settings_text", "cli")
 HEAVY = {"torch", "transformers", "safetensors", "tokenizers"}
 

@@ -98,7 +98,7 @@ def _add_models(commands: Any) -> None:
 
 
 def _add_data(commands: Any) -> None:
-    data = _noun(commands, "data", "check or convert data files")
+    data = _noun(commands, "data", "check, convert, filter data files")
     check = _command(data, "check", "data:check", "what is in a file, and what is wrong with it", json=True)
     check.epilog = "exit code: 0 good, 1 usable (some rows do not fit), 2 unusable"
     check.add_argument("file")
@@ -108,6 +108,18 @@ def _add_data(commands: Any) -> None:
     convert.add_argument("--to", default="camelid", help="camelid, openai, sharegpt, alpaca, hh or trl")
     convert.add_argument("--kind", default="", choices=["conversations", "preferences", "prompts"])
     convert.add_argument("--strict", action="store_true", help="stop at the first row that does not fit")
+    _add_sieves(data)
+
+
+def _add_sieves(data: Any) -> None:
+    novelty = _command(data, "novelty", "data_novelty:novelty", "instructions that nearly repeat another", json=True)
+    novelty.add_argument("files", nargs="+", metavar="FILE", help="rows with instructions, in any container")
+    novelty.add_argument("--threshold", type=float, default=0.7, help="ROUGE-L above which two are near copies")
+    novelty.add_argument("--all", action="store_true", help="print all pairs, not the nearest only")
+    sieve = _command(data, "filter", "data_novelty:filter_rows", "instructions that self-instruct drops", json=True)
+    sieve.add_argument("files", nargs="+", metavar="FILE", help="rows with instructions, in any container")
+    sieve.add_argument("--rules", default="self-instruct", choices=["self-instruct", "alpaca"])
+    sieve.add_argument("--output", default="", metavar="FILE", help="write the rows that are kept")
 
 
 def _add_eval(commands: Any) -> None:
