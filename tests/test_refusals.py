@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from camelid.evaluate.refusals import is_refusal
+from camelid.evaluate.safety.refusals import is_refusal
 
 DATA = Path(os.environ.get("CAMELID_DATA", Path(__file__).parent.parent.parent / "shared/data"))
 

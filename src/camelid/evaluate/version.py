@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from camelid.durable import append_json_lines, keep_whole_chunks, read_whole_lines, write_json
-from camelid.evaluate.refusals import is_refusal
+from camelid.evaluate.safety.refusals import is_refusal
 from camelid.functional.diversity import distinct_ngrams, repetition
 from camelid.functional.statistics import bootstrap_mean, length_controlled_win_rate, proportion, win_rate
 from camelid.models.batch import Row
