@@ -15,7 +15,8 @@ import numpy as np
 MAX_TERMS = 20_000
 
 
-def _terms(text: str) -> Counter[str]:
+def terms(text: str) -> Counter[str]:
+    """Words, punctuation marks and pairs of neighbours in a text, lower case, with how often each stands there."""
     words = re.findall(r"\w+|[^\w\s]", text.lower())
     return Counter(words) + Counter(f"{a} {b}" for a, b in pairwise(words))
 
@@ -39,7 +40,7 @@ def tfidf_wins(
     Words and word pairs, sublinear counts, unit vectors, ridge penalty; fitted by Newton's method on the dual, whose
     size is the number of training pairs and not of words: with differences D, w = D^T a and margins D w = (D D^T) a.
     """
-    counts = [(_terms(a), _terms(b)) for a, b in train]
+    counts = [(terms(a), terms(b)) for a, b in train]
     frequency = Counter(term for pair in counts for text in pair for term in text)
     index = {term: i for i, (term, count) in enumerate(frequency.most_common(MAX_TERMS)) if count > 1}
     idf = np.log(2 * len(train) / np.array([frequency[term] for term in index])) + 1
@@ -59,6 +60,6 @@ def tfidf_wins(
             break
     weights = differences.T @ dual
 
-    tests = [(_terms(a), _terms(b)) for a, b in test]
+    tests = [(terms(a), terms(b)) for a, b in test]
     margins = (_vectors([a for a, _ in tests], index, idf) - _vectors([b for _, b in tests], index, idf)) @ weights
     return [0.5 if m == 0 else float(m > 0) for m in margins]
