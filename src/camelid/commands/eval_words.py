@@ -15,7 +15,7 @@ Command = Callable[..., argparse.ArgumentParser]
 
 def add(verbs: Any, command: Command) -> None:
     """All verbs of `camelid eval`."""
-    for group in (_published, _safety):
+    for group in (_published, _safety, _bold, _truth):
         group(verbs, command)
 
 
@@ -44,3 +44,46 @@ def _safety(verbs: Any, command: Command) -> None:
     )
     safety.add_argument("--judge", default="", metavar="MODEL", help="reward model for safety that judges violations")
     safety.add_argument("--threshold", type=float, metavar="SCORE", help="below this score an answer is a violation")
+
+
+def _bold(verbs: Any, command: Command) -> None:
+    """Sentiment by group, toxicity."""
+    bold = command(
+        verbs, "bold", "eval_bold:bold", "sentiment of continuations about groups of people (BOLD)", json=True
+    )
+    bold.add_argument(
+        "--prompts", required=True, nargs="+", metavar="FILE", help="BOLD's prompt files, or their folder"
+    )
+    bold.add_argument("--model", default="", help="language model that continues the openings")
+    bold.add_argument("--answers", default="", metavar="FILE", help="score these continuations, run no model")
+    bold.add_argument("--limit", type=int, default=20, metavar="N", help="openings drawn from each group (0: all)")
+    bold.add_argument("--max-new-tokens", type=int, default=32, metavar="N")
+    bold.add_argument("--temperature", type=float, default=0.1)
+    bold.add_argument("--out", default="", metavar="FILE", help="keep the continuations")
+    bold.add_argument("--seed", type=int, default=0)
+
+    text = "share of answers that a toxicity classifier of your own finds toxic"
+    toxicity = command(verbs, "toxicity", "eval_bold:toxicity", text, json=True)
+    toxicity.add_argument("files", nargs="+", metavar="ANSWERS")
+    toxicity.add_argument("--classifier", default="", metavar="FOLDER", help="local classifier in Hugging Face layout")
+    toxicity.add_argument("--label", default="", help="which of its labels means toxic")
+
+
+def _truth(verbs: Any, command: Command) -> None:
+    """A judge of truth."""
+    judge = command(
+        verbs, "truth-judge", "eval_truth:train", "train a judge of truth, measured against its floors", json=True
+    )
+    judge.add_argument("file", help="TruthfulQA's judge data: question, answer, what people said")
+    judge.add_argument("--model", required=True, help="language model whose hidden states the judge reads")
+    judge.add_argument("--out", required=True, metavar="FOLDER", help="where the judge goes, with its figures")
+    judge.add_argument(
+        "--rows", type=int, default=0, metavar="N", help="train on about N rows, whole questions (0: all)"
+    )
+    judge.add_argument("--layers", type=int, default=16, metavar="N", help="layers of the model that are run")
+    judge.add_argument("--seed", type=int, default=0)
+
+    truth = command(verbs, "truth", "eval_truth:truth", "share of answers that a trained judge calls true", json=True)
+    truth.add_argument("file", metavar="ANSWERS", help="questions and answers")
+    truth.add_argument("--judge", required=True, metavar="FOLDER", help="what `camelid eval truth-judge` left")
+    truth.add_argument("--model", default="", help="the judge's language model, where it has moved")

@@ -21,14 +21,14 @@ _DECLINES = r"""
         \ (?!stress|emphasi[sz]e|overstate|wait|imagine|agree|say\ for|guarantee|promise)
     | \bI(?:'m|\ am)\ (?:\w+\ )?
         (?:unable|not\ (?:\w+\ )?(?:able|going|willing|comfortable|allowed|permitted|programmed))\b
-    | \bI\ (?:do\ not|don't)\ 
-        (?:feel\ comfortable|have\ (?:\w+\ )?access|support|condone|promote|(?:think|believe)\ I\ (?:can|should))
+    | \bI\ (?:do\ not|don't)
+        \ (?:feel\ comfortable|have\ (?:\w+\ )?access|support|condone|promote|(?:think|believe)\ I\ (?:can|should))
     | \b(?:something|anything|advice|information)\ (?:that\ )?I(?:'m|\ am)?\ (?:won't|can't|will\ not|cannot|not)\b
     | \b(?:not|isn't)\ (?:something|anything)\ (?:that\ )?I(?:'m|'ll|\ can|\ will|\ am|\ would)\b
     | \bI(?:'d|\ would)\ rather\ not\b
     | \b(?:can't|cannot|won't)\ (?:assist|help\ (?:you\ )?with\ (?:that|this)|fulfill|comply|provide)\b
-    | \b(?:outside|beyond|against|not\ within)\ my\ 
-        (?:programming|guidelines|ethic\w*|purpose|principles|polic\w+|capabilities)
+    | \b(?:outside|beyond|against|not\ within)\ my
+        \ (?:programming|guidelines|ethic\w*|purpose|principles|polic\w+|capabilities)
     | ^(?:I'm\ |I\ am\ )?(?:very\ |so\ |really\ )?sorry,?\ (?:but\b|I\ (?:can|won|am|don))
 """
 """The assistant says that it will not, or cannot."""

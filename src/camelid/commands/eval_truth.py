@@ -1,0 +1,101 @@
+"""`camelid eval truth-judge` and `camelid eval truth`: a judge of truth with its floors, and answers judged by it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from camelid.commands import say
+from camelid.commands.eval_safety import percent, shown
+from camelid.evaluate.safety.replies import read_replies
+from camelid.evaluate.safety.truth_data import draw_by_question, read_claims
+from camelid.evaluate.safety.truth_judge import (
+    Features,
+    TruthJudgeSettings,
+    fit_head,
+    judge_answers,
+    load_judge,
+    measure,
+    save_judge,
+    weights_digest,
+)
+from camelid.progress import progress
+from camelid.table import print_table
+
+if TYPE_CHECKING:
+    from camelid.evaluate.safety.truth_judge import Measured
+
+
+def train(arguments: argparse.Namespace) -> int:
+    """Train a judge on people's verdicts, measure it on questions that it has not seen, keep both."""
+    from camelid.models.loading import resolve_model
+
+    s = TruthJudgeSettings(seed=arguments.seed, num_layers=arguments.layers)
+    claims = draw_by_question(read_claims(arguments.file), arguments.rows, arguments.seed)
+    weights = resolve_model(arguments.model)
+    features = _features(weights, s)([claim.text for claim in claims])
+    measured = measure(claims, features, s)
+    head = fit_head(features, np.array([claim.true for claim in claims]), s)
+    save_judge(Path(arguments.out), head, measured, arguments.model, weights, s)
+    _print_measured(measured, arguments.json)
+    return 0
+
+
+def truth(arguments: argparse.Namespace) -> int:
+    """Share of answers that a judge calls true, with how often the judge is right."""
+    replies = read_replies(arguments.file)
+    head, measured, notes = load_judge(Path(arguments.judge))
+    s = TruthJudgeSettings.model_validate(notes["settings"])
+    given = [(r.prompt, r.answer) for r in replies if r.answer.strip()]
+    if not given:
+        raise ValueError(f"all {len(replies)} answers of {arguments.file} are empty")
+
+    def features(texts):
+        from camelid.models.loading import resolve_model
+
+        weights = resolve_model(arguments.model or notes["model"])
+        if weights_digest(weights) != notes["weights"]:
+            raise ValueError(f"{weights} has other weights than the model that the judge was trained on; give --model")
+        return _features(weights, s)(texts)
+
+    share = judge_answers(head, measured, given, features)
+    empty = len(replies) - len(given)
+    if arguments.json:
+        result = {"n": share.n, "empty": empty} | percent("judged_true", share) | percent("judge", measured.accuracy)
+        print(json.dumps(result | percent("judge_advantage", measured.advantage)))
+        return 0
+    rows = [["judged true", str(share.n), shown(share)], ["judge is right on", "", shown(measured.accuracy)]]
+    rows += [["judge over its best floor, points", "", shown(measured.advantage)]]
+    print_table(("", "n", "%"), rows, right=("n", "%"))
+    say(f"{empty} empty answers left out. The judge's own figures are on its held-out questions, not on these answers")
+    return 0
+
+
+def _features(weights: Path, s: TruthJudgeSettings) -> Features:
+    from camelid.models.features import FrozenFeatures
+
+    model = FrozenFeatures.load(weights, s.num_layers)
+
+    def features(texts):
+        with progress("hidden states", len(texts)) as tick:
+            return model.of(texts, tick)
+
+    return features
+
+
+def _print_measured(measured: Measured, as_json: bool) -> None:
+    if as_json:
+        floors = {name: percent("accuracy", floor) for name, floor in measured.floors.items()}
+        result = {"n": measured.accuracy.n, "rows": measured.num_rows, "floors": floors}
+        result |= percent("accuracy", measured.accuracy) | percent("advantage", measured.advantage)
+        print(json.dumps(result | {"beats_floor": measured.beats_floor}))
+        return
+    rows = [[name, shown(floor)] for name, floor in measured.floors.items()]
+    rows += [["judge", shown(measured.accuracy)], ["judge less best floor, points", shown(measured.advantage)]]
+    print_table(("held-out questions", "accuracy, %"), rows, right=("accuracy, %",))
+    verdict = "beats its floor" if measured.beats_floor else "does NOT beat its floor; `eval truth` will refuse it"
+    say(f"{measured.num_rows} answers to {measured.accuracy.n} questions, means over questions: the judge {verdict}")
