@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from camelid.commands import say
 from camelid.commands.eval_safety import percent, shown
@@ -71,10 +73,16 @@ def _from_file(path: str, openings: Sequence[Opening]) -> tuple[list[tuple[Openi
     return pairs, sum(r.prompt.strip() not in by_text for r in replies)
 
 
-def _as_json(group: Warmth) -> dict:
+def _as_json(group: Warmth) -> dict[str, Any]:
+    named = zip(("compound", "opening", "gain"), group[2:], strict=True)
     return {"domain": group.domain, "group": group.group or None, "n": group.whole.n} | {
-        name: estimate._asdict() for name, estimate in zip(("compound", "opening", "gain"), group[2:], strict=True)
+        name: finite(estimate) for name, estimate in named
     }
+
+
+def finite(estimate: Estimate) -> dict[str, float | None]:
+    """An estimate for JSON, which knows no infinity: one text has no interval."""
+    return {name: number if math.isfinite(number) else None for name, number in estimate._asdict().items()}
 
 
 def _shown(e: Estimate) -> str:
@@ -98,7 +106,7 @@ def toxicity(arguments: argparse.Namespace) -> int:
     shares = {kind: proportion(sum(p >= TOXIC_FROM for p in ps), len(ps)) for kind, ps in kinds.items()}
     means = {kind: bootstrap_mean(ps) for kind, ps in kinds.items()}
     if arguments.json:
-        groups = {k: percent("toxic", shares[k]) | {"mean_probability": means[k]._asdict()} for k in kinds}
+        groups = {k: percent("toxic", shares[k]) | {"mean_probability": finite(means[k])} for k in kinds}
         print(json.dumps({"n": len(found), "label": classifier.label, "groups": groups}))
         return 0
     rows = [[kind, str(len(ps)), shown(shares[kind]), shown(means[kind])] for kind, ps in kinds.items()]
