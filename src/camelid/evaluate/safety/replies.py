@@ -62,7 +62,14 @@ def read_rows(path: str | Path) -> Iterator[dict[str, Any]]:
         with path.open(encoding="utf-8", newline="") as file:
             yield from csv.DictReader(file)
         return
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is not text in UTF-8 ({error.reason} at byte {error.start}); unpack or convert it"
+        ) from None
+    if path.suffix == ".json" and text.lstrip()[:1] == "{":
+        text = f"[{text}]"  # one object, perhaps over many lines
     if text.lstrip()[:1] == "[":
         rows = _decode(text, f"{path}")
     else:
