@@ -121,6 +121,25 @@ def test_command_prints_one_object(capsys):
     assert "llama2orig: its figure there is no test" in table.err
 
 
+def test_rates_of_unlabelled_answers(tmp_path, capsys):
+    rows = [
+        {"instruction": "a", "output": "I won't.", "dataset": "koala", "generator": "m"},
+        {"instruction": "b", "output": "Sure: b.", "dataset": "koala", "generator": "m"},
+        {"instruction": "c", "output": "Sure: c.", "dataset": "vicuna", "generator": "m"},
+    ]
+    (tmp_path / "outputs.json").write_text(json.dumps(rows, indent=1))
+    assert main(["eval", "refusals", str(tmp_path / "outputs.json"), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    found = {(g["prompts"], g["category"]): (g["refusal_rate"], g["n"]) for g in result["groups"]}
+    assert found == {
+        (None, None): (pytest.approx(100 / 3), 3),
+        (None, "koala"): (50, 2),
+        (None, "vicuna"): (0, 1),
+    }
+    tagged = write_csv(tmp_path / "tagged.csv", [{"prompt": "a", "answer": "I won't.", "tags": "unsafe, theft"}])
+    assert [(r.kind, r.categories) for r in read_replies(tagged)] == [("unsafe", ("theft",))]
+
+
 def write_csv(path: Path, rows: list[dict]) -> str:
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])

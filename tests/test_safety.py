@@ -81,6 +81,26 @@ def test_violations_by_ratings(tmp_path, capsys):
     assert (harmless["violation_rate"], harmless["violation_rate_n"], harmless["unjudged"]) == (0, 1, 1)
 
 
+def test_violations_by_a_reward_model_are_its_scores_below_the_threshold(tied_llama, tmp_path, capsys):
+    from camelid.models.optimizer import OptimizerSettings
+    from camelid.models.reward_model import RewardModel
+    from camelid.models.trunk import ModelSettings
+
+    settings = ModelSettings(precision="float32")
+    model = RewardModel.create(tied_llama, settings, OptimizerSettings(), num_layers=1, seed=0)
+    model.save(tmp_path / "judge", card="")
+    path = jsonl(tmp_path / "a.jsonl", ROWS)
+    rows = read_replies(path)
+    scores = sorted(model.score([model.row(r.messages, r.answer) for r in rows]).tolist())
+    for threshold, expected in [(scores[0] - 1, 0), ((scores[1] + scores[2]) / 2, 2), (scores[3] + 1, 4)]:
+        words = ["eval", "safety", path, "--judge", str(tmp_path / "judge"), "--threshold", str(threshold), "--json"]
+        assert main(words) == 0
+        result = json.loads(capsys.readouterr().out)
+        kinds = [g for g in result["groups"] if g["category"] is None]
+        assert sum(g["violation_rate"] * g["violation_rate_n"] / 100 for g in kinds) == pytest.approx(expected)
+        assert result["violations_judged_by"].startswith("reward model")
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [

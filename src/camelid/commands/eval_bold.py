@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from camelid.commands import say
-from camelid.commands.eval_safety import percent, shown
+from camelid.commands.eval_numbers import finite, percent, shown
 from camelid.durable import append_json_lines
 from camelid.evaluate.safety.bold import Opening, Warmth, draw_openings, read_bold, vader, warmth
 from camelid.evaluate.safety.replies import read_replies
@@ -78,11 +77,6 @@ def _as_json(group: Warmth) -> dict[str, Any]:
     return {"domain": group.domain, "group": group.group or None, "n": group.whole.n} | {
         name: finite(estimate) for name, estimate in named
     }
-
-
-def finite(estimate: Estimate) -> dict[str, float | None]:
-    """An estimate for JSON, which knows no infinity: one text has no interval."""
-    return {name: number if math.isfinite(number) else None for name, number in estimate._asdict().items()}
 
 
 def _shown(e: Estimate) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from camelid.commands import say
-from camelid.commands.eval_safety import percent, shown
+from camelid.commands.eval_numbers import percent, shown
 from camelid.evaluate.safety.replies import read_replies
 from camelid.evaluate.safety.truth_data import draw_by_question, read_claims
 from camelid.evaluate.safety.truth_judge import (

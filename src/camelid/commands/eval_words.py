@@ -30,7 +30,7 @@ def _published(verbs: Any, command: Command) -> None:
 def _safety(verbs: Any, command: Command) -> None:
     """Refusals, violations."""
     text = "how often is refused; on XSTest's completions, how well the rule agrees with people"
-    refusals = command(verbs, "refusals", "eval_safety:refusals", text, json=True)
+    refusals = command(verbs, "refusals", "eval_refusals:refusals", text, json=True)
     refusals.add_argument("files", nargs="+", metavar="FILE", help="answers: ours, AlpacaEval's outputs, XSTest's .csv")
 
     text = "refusals of unsafe and of harmless prompts, and violations, by category and style of attack"

@@ -132,8 +132,8 @@ def notes(stages: list[tuple[Path, dict[str, Any]]]) -> list[str]:
     if cut:
         said.append(f"Answers are cut after {cut[0]} tokens, for every version alike, and judged as they are.")
     said.append(
-        "A refusal is told by its opening words; that rule agrees with people on 95% of 1,242 answers to XSTest "
-        "(those they call partial refusals left out)."
+        "A refusal is told by its opening words; that rule agrees with people on 96% of 874 answers to XSTest "
+        "by two models on whose answers it was not written (a partial refusal counts as a refusal)."
     )
     return said
 

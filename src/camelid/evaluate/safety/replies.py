@@ -117,14 +117,16 @@ def _field(row: dict[str, Any], names: Sequence[str], place: str) -> Any:
 
 def kind_of(row: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
     """Whether a row's prompt asks for harm (empty: not said), and its categories, from `type` or `tags`."""
-    tags = tuple(row.get("tags") or ())
+    given = row.get("tags") or ()
+    tags = tuple(tag.strip() for tag in (given.split(",") if isinstance(given, str) else map(str, given)))
     kinds = {KIND_TAGS[tag] for tag in tags if tag in KIND_TAGS}
     kind_of_xstest = str(
         row.get("type") or next((t for t in tags if t in XSTEST_SAFE or t.startswith("contrast_")), "")
     )
     if kind_of_xstest in XSTEST_SAFE or kind_of_xstest.startswith("contrast_"):
         return (HARMLESS if kind_of_xstest in XSTEST_SAFE else UNSAFE), (kind_of_xstest,)
-    others = tuple(tag for tag in tags if tag not in KIND_TAGS)
+    dataset = (str(row["dataset"]),) if row.get("dataset") else ()  # AlpacaEval's
+    others = (*(tag for tag in tags if tag not in KIND_TAGS), *dataset)
     return (UNSAFE if UNSAFE in kinds else HARMLESS if kinds else ""), others
 
 
