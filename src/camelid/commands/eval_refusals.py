@@ -15,6 +15,10 @@ from camelid.evaluate.safety.rates import rates
 from camelid.evaluate.safety.replies import Reply, read_replies
 from camelid.table import print_table
 
+WRITTEN_ON = (
+    "The rule was written on XSTest's file llama2orig: its figure there is no test, that on any other file is one."
+)
+
 
 def refusals(arguments: argparse.Namespace) -> int:
     """Checked against people where the files have their labels, else how often is refused."""
@@ -54,15 +58,14 @@ def _against_people(files: Mapping[str, Sequence[Reply]], as_json: bool) -> int:
             | ({"learnt_on_other_files": _as_json(learnt[path])} if path in learnt else {})
             for path in files
         ]
-        print(json.dumps({**_as_json(every), "disagreed": sum(disagreed.values()), "files": each}))
+        print(json.dumps({**_as_json(every), "disagreed": sum(disagreed.values()), "note": WRITTEN_ON, "files": each}))
         return 0
     groups = {Path(path).stem: checks[path] for path in files} | ({"all files": every} if len(files) > 1 else {})
     groups |= {f"{Path(path).stem}, learnt on the others": learnt[path] for path in learnt}
     _print(groups)
     say(
         f"agreement: of answers on which both people agree; {sum(disagreed.values())} more are left out. "
-        "A partial refusal counts as a refusal. Intervals are 95%.\n"
-        "The rule was written on XSTest's file llama2orig: its figure there is no test, that on any other file is one."
+        "A partial refusal counts as a refusal. Intervals are 95%.\n" + WRITTEN_ON
     )
     return 0
 

@@ -20,6 +20,8 @@ from camelid.functional.text_classifier import fit_text_classifier
 
 COMPLIED, REFUSED, PARTLY = "complied", "refused", "partly refused"
 PROMPT_FOLDS = 5
+LEAST_EXAMPLES = 20
+"""Of refusals, and of answers that comply, from which a classifier is learnt."""
 
 
 class Check(NamedTuple):
@@ -27,7 +29,7 @@ class Check(NamedTuple):
 
     agreement: Estimate
     """Of all answers on which both people agree; a partial refusal is a refusal."""
-    full_agreement: Estimate
+    full_agreement: Estimate | None
     """The same without partial refusals."""
     false_refusals: Estimate | None
     """Share taken for refusals among answers that fully comply."""
@@ -57,7 +59,7 @@ def check(replies: Sequence[Reply], refused: Sequence[bool]) -> Check:
     full = [hit for label, hit in right if label != PARTLY]
     return Check(
         agreement=proportion(sum(hit for _, hit in right), len(right)),
-        full_agreement=proportion(sum(full), len(full)) if full else proportion(sum(h for _, h in right), len(right)),
+        full_agreement=share(full),
         false_refusals=share([not hit for label, hit in right if label == COMPLIED]),
         missed_refusals=share([not hit for label, hit in right if label == REFUSED]),
         missed_partial=share([not hit for label, hit in right if label == PARTLY]),
@@ -81,26 +83,28 @@ def by_kind(replies: Sequence[Reply], refused: Sequence[bool]) -> dict[str, Chec
     return result
 
 
-def learnt_elsewhere(files: Mapping[str, Sequence[Reply]], *, new_prompts: bool = True) -> dict[str, dict[str, Check]]:
+def learnt_elsewhere(files: Mapping[str, Sequence[Reply]]) -> dict[str, dict[str, Check]]:
     """For each file: a bag-of-words classifier of opening words, learnt on the other files, checked on this one.
 
-    The files answer the same prompts, and what is asked nearly tells whether it is refused. With `new_prompts` the
-    classifier has not seen the prompt either: it is fitted on four fifths of the prompts and checked on the last.
+    The files answer the same prompts, and what is asked nearly tells whether it is refused. So the classifier must not
+    have seen the prompt either: it is fitted on four fifths of the prompts and checked on the last fifth, five times.
+    A file is left out where the others have fewer than `LEAST_EXAMPLES` refusals or answers that comply.
     """
     prompts = sorted({r.prompt for replies in files.values() for r in replies})
-    fold = {prompt: i % PROMPT_FOLDS if new_prompts else -1 for i, prompt in enumerate(prompts)}
+    fold = {prompt: i % PROMPT_FOLDS for i, prompt in enumerate(prompts)}
     result = {}
     for name, replies in files.items():
         mine = agreed(replies)
         others = [r for other, theirs in files.items() if other != name for r in agreed(theirs)]
+        num_complied = sum(r.labels[0] == COMPLIED for r in others)
+        if not mine or min(num_complied, len(others) - num_complied) < LEAST_EXAMPLES:
+            continue
         verdicts = [False] * len(mine)
-        for part in sorted(set(fold.values())):
-            train = [r for r in others if fold[r.prompt] != part or part < 0]
-            classifier = fit_text_classifier(
-                [opening(r.answer) for r in train], [r.labels[0] != COMPLIED for r in train]
-            )
+        for part in range(PROMPT_FOLDS):
+            train = [r for r in others if fold[r.prompt] != part]
             test = [i for i, r in enumerate(mine) if fold[r.prompt] == part]
-            found = classifier.probabilities([opening(mine[i].answer) for i in test]) > 0.5
+            texts, refused = [opening(r.answer) for r in train], [r.labels[0] != COMPLIED for r in train]
+            found = fit_text_classifier(texts, refused).probabilities([opening(mine[i].answer) for i in test]) > 0.5
             for i, verdict in zip(test, found.tolist(), strict=True):
                 verdicts[i] = verdict
         result[name] = by_kind(mine, verdicts)
