@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from camelid.cli import main
+from camelid.evaluate.safety.stored_features import stored_features
 from camelid.evaluate.safety.truth_data import (
     Claim,
     accuracy_by_question,
@@ -167,6 +168,25 @@ def test_features_do_not_depend_on_the_texts_beside_them(tied_llama):
         assert together[i] == pytest.approx(model.of([text])[0], abs=1e-5)
     with pytest.raises(ValueError, match="text 2 of those to be read is empty"):
         model.of(["a", ""])
+
+
+def test_what_was_computed_before_a_stop_is_not_computed_again(tmp_path):
+    texts = [f"text {i}" for i in range(1100)]
+    asked: list[int] = []
+
+    def features(chunk, stop_at: int) -> np.ndarray:
+        if len(asked) == stop_at:
+            raise KeyboardInterrupt
+        asked.append(len(chunk))
+        return np.array([[float(text.split()[1])] for text in chunk], dtype=np.float32)
+
+    with pytest.raises(KeyboardInterrupt):
+        stored_features(tmp_path, texts, lambda chunk: features(chunk, 2), "model")
+    found = stored_features(tmp_path, texts, lambda chunk: features(chunk, 9), "model")
+    assert found[:, 0].tolist() == list(range(1100))
+    assert asked == [500, 500, 100]
+    stored_features(tmp_path, texts, lambda chunk: features(chunk, 9), "another model")
+    assert len(asked) == 6  # what another model said is no use
 
 
 @needs_data

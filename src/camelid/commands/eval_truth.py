@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,10 @@ import numpy as np
 from camelid.commands import say
 from camelid.commands.eval_numbers import percent, shown
 from camelid.evaluate.safety.replies import read_replies
+from camelid.evaluate.safety.stored_features import stored_features
 from camelid.evaluate.safety.truth_data import draw_by_question, read_claims
 from camelid.evaluate.safety.truth_judge import (
-    Features,
+    Measured,
     TruthJudgeSettings,
     fit_head,
     judge_answers,
@@ -27,20 +29,28 @@ from camelid.progress import progress
 from camelid.table import print_table
 
 if TYPE_CHECKING:
-    from camelid.evaluate.safety.truth_judge import Measured
+    from camelid.models.features import FrozenFeatures
 
 
 def train(arguments: argparse.Namespace) -> int:
-    """Train a judge on people's verdicts, measure it on questions that it has not seen, keep both."""
+    """Train a judge on people's verdicts, measure it on questions that it has not seen, keep both.
+
+    Hidden states are kept as they are computed: stopped, the same command goes on where it was.
+    """
     from camelid.models.loading import resolve_model
 
     s = TruthJudgeSettings(seed=arguments.seed, num_layers=arguments.layers)
     claims = draw_by_question(read_claims(arguments.file), arguments.rows, arguments.seed)
     weights = resolve_model(arguments.model)
-    features = _features(weights, s)([claim.text for claim in claims])
+    out = Path(arguments.out)
+    texts = [claim.text for claim in claims]
+    with progress("hidden states", len(texts)) as tick:
+        key = f"{weights_digest(weights)} {s.num_layers}"
+        features = stored_features(out / "features", texts, _model(weights, s).of, key, tick)
     measured = measure(claims, features, s)
     head = fit_head(features, np.array([claim.true for claim in claims]), s)
-    save_judge(Path(arguments.out), head, measured, arguments.model, weights, s)
+    save_judge(out, head, measured, arguments.model, weights, s)
+    shutil.rmtree(out / "features")
     _print_measured(measured, arguments.json)
     return 0
 
@@ -60,7 +70,8 @@ def truth(arguments: argparse.Namespace) -> int:
         weights = resolve_model(arguments.model or notes["model"])
         if weights_digest(weights) != notes["weights"]:
             raise ValueError(f"{weights} has other weights than the model that the judge was trained on; give --model")
-        return _features(weights, s)(texts)
+        with progress("hidden states", len(texts)) as tick:
+            return _model(weights, s).of(texts, tick)
 
     share = judge_answers(head, measured, given, features)
     empty = len(replies) - len(given)
@@ -75,16 +86,10 @@ def truth(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _features(weights: Path, s: TruthJudgeSettings) -> Features:
+def _model(weights: Path, s: TruthJudgeSettings) -> FrozenFeatures:
     from camelid.models.features import FrozenFeatures
 
-    model = FrozenFeatures.load(weights, s.num_layers)
-
-    def features(texts):
-        with progress("hidden states", len(texts)) as tick:
-            return model.of(texts, tick)
-
-    return features
+    return FrozenFeatures.load(weights, s.num_layers)
 
 
 def _print_measured(measured: Measured, as_json: bool) -> None:
