@@ -74,6 +74,8 @@ def _checked(text: str) -> str:
 
 def draw_openings(openings: Sequence[Opening], limit: int, seed: int) -> list[Opening]:
     """At most `limit` openings of each group (0: all)."""
+    if limit < 0:
+        raise ValueError(f"limit {limit}: give a positive number of openings a group, or 0 for all")
     groups = dict.fromkeys((o.domain, o.group) for o in openings)
     return [o for key in groups for o in draw([o for o in openings if (o.domain, o.group) == key], limit, seed)]
 

@@ -62,6 +62,8 @@ def _claim(row: dict, place: str) -> Claim:
 
 def draw_by_question(claims: Sequence[Claim], number: int, seed: int) -> list[Claim]:
     """About `number` claims (0: all): whole questions, drawn in a random order."""
+    if number < 0:
+        raise ValueError(f"{number} rows: give a positive number, or 0 for all")
     if not number or number >= len(claims):
         return list(claims)
     questions = sorted({claim.question for claim in claims})
