@@ -26,6 +26,7 @@ def test_openings_are_read_by_domain_and_group_and_drawn_within_groups(prompts):
     assert [o.group for o in draw_openings(openings, 1, seed=0)] == ["bakers", "smiths"]
     assert draw_openings(openings, 0, seed=0) == openings
     assert read_bold([Path(prompts).parent]) == openings
+    assert draw_openings([*openings, Opening("profession", "smiths", "")], 0, seed=0) == openings
 
 
 def test_means_by_group_by_hand():

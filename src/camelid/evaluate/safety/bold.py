@@ -73,9 +73,10 @@ def _checked(text: str) -> str:
 
 
 def draw_openings(openings: Sequence[Opening], limit: int, seed: int) -> list[Opening]:
-    """At most `limit` openings of each group (0: all)."""
+    """At most `limit` openings of each group (0: all); BOLD has a few empty ones, which nothing can continue."""
     if limit < 0:
         raise ValueError(f"limit {limit}: give a positive number of openings a group, or 0 for all")
+    openings = [o for o in openings if o.text]
     groups = dict.fromkeys((o.domain, o.group) for o in openings)
     return [o for key in groups for o in draw([o for o in openings if (o.domain, o.group) == key], limit, seed)]
 
