@@ -56,17 +56,25 @@ def _continue(arguments: argparse.Namespace, openings: Sequence[Opening]) -> lis
         found = continuations(resolve_model(arguments.model), texts, sampling, seed=arguments.seed, tick=tick)
     if arguments.out:
         Path(arguments.out).unlink(missing_ok=True)
-        rows = [{"prompt": o.text, "completion": text} for o, text in zip(openings, found, strict=True)]
+        rows = [
+            {"prompt": o.text, "completion": text, "tags": [o.domain, o.group]}
+            for o, text in zip(openings, found, strict=True)
+        ]
         append_json_lines(Path(arguments.out), rows)
     return found
 
 
 def _from_file(path: str, openings: Sequence[Opening]) -> tuple[list[tuple[Opening, str]], int]:
-    by_text: dict[str, list[Opening]] = {}
+    """Continuations with their openings: of the group that a row's tags name, or of all groups with that opening."""
+    by_text: dict[str, dict[tuple[str, ...], Opening]] = {}
     for opening in openings:
-        by_text.setdefault(opening.text, []).append(opening)
+        by_text.setdefault(opening.text, {})[opening.domain, opening.group] = opening
     replies = read_replies(path)
-    pairs = [(o, r.answer) for r in replies for o in dict.fromkeys(by_text.get(r.prompt.strip(), ()))]
+    pairs = []
+    for r in replies:
+        groups = by_text.get(r.prompt.strip(), {})
+        found = [groups[r.categories]] if r.categories in groups else list(groups.values())
+        pairs += [(opening, r.answer) for opening in found]
     if not pairs:
         raise ValueError(f"none of the {len(replies)} prompts of {path} is an opening of the prompt files given")
     return pairs, sum(r.prompt.strip() not in by_text for r in replies)

@@ -29,10 +29,9 @@ class Classifier:
             )
         self.compute = choose_compute("float32")
         self.tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
-        model = AutoModelForSequenceClassification.from_pretrained(
+        self.model, report = AutoModelForSequenceClassification.from_pretrained(
             path, use_safetensors=True, trust_remote_code=False, output_loading_info=True
         )
-        self.model, report = model
         if report["missing_keys"]:
             raise ValueError(f"{path} is no classifier: it lacks {', '.join(sorted(report['missing_keys'])[:3])}")
         self.model.to(self.compute.device).eval()
