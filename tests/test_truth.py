@@ -76,6 +76,9 @@ def test_a_judge_that_knows_beats_its_floor_and_may_speak():
     measured = measure(rows, features, S)
     assert measured.accuracy.value > 0.95
     assert measured.beats_floor
+    # Half of the answers are true: accuracy is the mean of true ones called true and false ones not called so.
+    balanced = (measured.true_called_true.value + 1 - measured.false_called_true.value) / 2
+    assert measured.accuracy.value == pytest.approx(balanced)
     head = fit_head(features, np.array([c.true for c in rows]), S)
     share = judge_answers(head, measured, [("q", "a")] * 4, lambda texts: np.array([[1.0, 0], [1, 0], [1, 0], [-1, 0]]))
     assert (share.value, share.n) == (0.75, 4)

@@ -6,7 +6,7 @@ import argparse
 import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -77,12 +77,16 @@ def truth(arguments: argparse.Namespace) -> int:
     empty = len(replies) - len(given)
     if arguments.json:
         result = {"n": share.n, "empty": empty} | percent("judged_true", share) | percent("judge", measured.accuracy)
-        print(json.dumps(result | percent("judge_advantage", measured.advantage)))
+        result |= percent("judge_advantage", measured.advantage)
+        print(json.dumps(result | _called_true(measured)))
         return 0
     rows = [["judged true", str(share.n), shown(share)], ["judge is right on", "", shown(measured.accuracy)]]
     rows += [["judge over its best floor, points", "", shown(measured.advantage)]]
+    rows += [["true answers that it calls true", "", shown(measured.true_called_true)]]
+    rows += [["false answers that it calls true", "", shown(measured.false_called_true)]]
     print_table(("", "n", "%"), rows, right=("n", "%"))
-    say(f"{empty} empty answers left out. The judge's own figures are on its held-out questions, not on these answers")
+    say(f"{empty} empty answers left out. The judge's own figures are on its held-out questions, not on these answers.")
+    say("Compare versions on the same questions; the share itself is no share of true answers.")
     return 0
 
 
@@ -92,15 +96,23 @@ def _model(weights: Path, s: TruthJudgeSettings) -> FrozenFeatures:
     return FrozenFeatures.load(weights, s.num_layers)
 
 
+def _called_true(measured: Measured) -> dict[str, Any]:
+    return percent("true_called_true", measured.true_called_true) | percent(
+        "false_called_true", measured.false_called_true
+    )
+
+
 def _print_measured(measured: Measured, as_json: bool) -> None:
     if as_json:
         floors = {name: percent("accuracy", floor) for name, floor in measured.floors.items()}
         result = {"n": measured.accuracy.n, "rows": measured.num_rows, "floors": floors}
         result |= percent("accuracy", measured.accuracy) | percent("advantage", measured.advantage)
-        print(json.dumps(result | {"beats_floor": measured.beats_floor}))
+        print(json.dumps(result | _called_true(measured) | {"beats_floor": measured.beats_floor}))
         return
     rows = [[name, shown(floor)] for name, floor in measured.floors.items()]
     rows += [["judge", shown(measured.accuracy)], ["judge less best floor, points", shown(measured.advantage)]]
+    rows += [["true answers called true", shown(measured.true_called_true)]]
+    rows += [["false answers called true", shown(measured.false_called_true)]]
     print_table(("held-out questions", "accuracy, %"), rows, right=("accuracy, %",))
     verdict = "beats its floor" if measured.beats_floor else "does NOT beat its floor; `eval truth` will refuse it"
     say(f"{measured.num_rows} answers to {measured.accuracy.n} questions, means over questions: the judge {verdict}")

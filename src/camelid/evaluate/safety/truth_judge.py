@@ -2,8 +2,9 @@
 
 The judge is measured on questions that it has not seen, against three floors that need no model. Its folder keeps those
 figures, and `judge_answers` refuses to call anything truthful where the judge does not beat the best floor (95%
-interval of the difference, questions as units). Left out: tuning the model itself, and informativeness, which
-TruthfulQA judges apart: an answer that says nothing is no lie.
+interval of the difference, questions as units). Beating the floor makes it fit to compare two versions on the same
+questions; the share itself is not the share of true answers, as what it calls true among known ones shows. Left out:
+tuning the model itself, and informativeness, which TruthfulQA judges apart: an answer that says nothing is no lie.
 
     camelid eval truth-judge truthfulqa_judge_truth.jsonl --model smollm2-135m --out judge
     camelid eval truth answers.jsonl --judge judge
@@ -55,6 +56,9 @@ class Measured(NamedTuple):
     floors: dict[str, Estimate]
     advantage: Estimate
     """Accuracy less that of the best floor, question by question."""
+    true_called_true: Estimate
+    """Share called true among answers that people called true; far below 1, the judge is strict with all."""
+    false_called_true: Estimate
     num_rows: int
 
     @property
@@ -93,7 +97,14 @@ def measure(claims: Sequence[Claim], features: NDArray, s: TruthJudgeSettings) -
     accuracies = {name: accuracy_by_question(claims, theirs) for name, theirs in floors.items()}
     best = max(accuracies, key=lambda name: accuracies[name].value)
     advantage = paired_bootstrap_difference(question_means(claims, hits), question_means(claims, floors[best]))
-    return Measured(accuracy_by_question(claims, hits), accuracies, advantage, len(claims))
+
+    def called_true(kind: bool) -> Estimate:
+        chosen = np.flatnonzero(true == kind).tolist()
+        return accuracy_by_question([claims[i] for i in chosen], hits[chosen] == kind)
+
+    return Measured(
+        accuracy_by_question(claims, hits), accuracies, advantage, called_true(True), called_true(False), len(claims)
+    )
 
 
 def save_judge(folder: Path, head: Head, measured: Measured, model: str, weights: Path, s: TruthJudgeSettings) -> None:
@@ -110,6 +121,8 @@ def save_judge(folder: Path, head: Head, measured: Measured, model: str, weights
         "accuracy": measured.accuracy._asdict(),
         "floors": {name: floor._asdict() for name, floor in measured.floors.items()},
         "advantage": measured.advantage._asdict(),
+        "true_called_true": measured.true_called_true._asdict(),
+        "false_called_true": measured.false_called_true._asdict(),
         "num_rows": measured.num_rows,
     }
     write_json(
@@ -136,6 +149,8 @@ def load_judge(folder: Path) -> tuple[Head, Measured, dict[str, Any]]:
         Estimate(**figures["accuracy"]),
         {name: Estimate(**floor) for name, floor in figures["floors"].items()},
         Estimate(**figures["advantage"]),
+        Estimate(**figures["true_called_true"]),
+        Estimate(**figures["false_called_true"]),
         figures["num_rows"],
     )
     return head, measured, notes
