@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from camelid.durable import append_json_lines, keep_whole_chunks, read_whole_lines, write_json
 from camelid.evaluate.outcomes import outcome
-from camelid.evaluate.refusals import is_refusal
+from camelid.evaluate.safety.refusals import is_refusal
 from camelid.functional.diversity import distinct_ngrams, repetition
 from camelid.functional.length_control import length_controlled_win_rate
 from camelid.functional.statistics import bootstrap_mean, proportion, win_rate

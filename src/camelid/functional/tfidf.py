@@ -19,7 +19,8 @@ BLOCK = 1_000
 """Test pairs held as vectors at once."""
 
 
-def _terms(text: str) -> Counter[str]:
+def terms(text: str) -> Counter[str]:
+    """Words, punctuation marks and pairs of neighbours in a text, lower case, with how often each stands there."""
     words = re.findall(r"\w+|[^\w\s]", text.lower())
     return Counter(words) + Counter(f"{a} {b}" for a, b in pairwise(words))
 
@@ -47,7 +48,7 @@ def tfidf_wins(
     """
     if len(train) > MAX_PAIRS:
         train = [train[i] for i in np.sort(np.random.default_rng(0).permutation(len(train))[:MAX_PAIRS]).tolist()]
-    counts = [(_terms(a), _terms(b)) for a, b in train]
+    counts = [(terms(a), terms(b)) for a, b in train]
     frequency = Counter(term for pair in counts for text in pair for term in text)
     index = {term: i for i, (term, count) in enumerate(frequency.most_common(MAX_TERMS)) if count > 1}
     idf = np.log(2 * len(train) / np.array([frequency[term] for term in index])) + 1
@@ -68,7 +69,7 @@ def tfidf_wins(
     weights = differences.T @ dual
 
     def margins(pairs: Sequence[tuple[str, str]]) -> np.ndarray:
-        sides = [[_terms(pair[side]) for pair in pairs] for side in (0, 1)]
+        sides = [[terms(pair[side]) for pair in pairs] for side in (0, 1)]
         return (_vectors(sides[0], index, idf) - _vectors(sides[1], index, idf)) @ weights
 
     found = [margin for start in range(0, len(test), BLOCK) for margin in margins(test[start : start + BLOCK])]

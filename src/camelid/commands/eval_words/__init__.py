@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from camelid.commands.eval_words import contamination, judged, judges, people, published, rewards
+from camelid.commands.eval_words import bold, contamination, judged, judges, people, published, rewards, safety, truth
 from camelid.commands.eval_words.kinds import Command
 
-GROUPS = (published, judged, judges, people, rewards, contamination)
+GROUPS = (published, judged, judges, people, rewards, safety, bold, truth, contamination)
 
 
 def add(verbs: Any, command: Command) -> None:

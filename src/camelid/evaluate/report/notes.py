@@ -34,8 +34,8 @@ def notes(manifests: list[Manifest]) -> list[str]:
         said.append(f"Answers are cut after {' or '.join(map(str, cut))} tokens, not alike for every version.")
     if sampled:
         said.append(
-            "A refusal is told by its opening words; that rule agrees with people on 95% of 1,242 answers to XSTest "
-            "(those they call partial refusals left out)."
+            "A refusal is told by its opening words; that rule agrees with people on 96% of 874 answers to XSTest "
+            "by two models on whose answers it was not written (a partial refusal counts as a refusal)."
         )
     return said
 
