@@ -24,6 +24,7 @@ def plain_logprobs(path: Path, rows: Sequence[Asked]) -> list[float]:
     sums = []
     for row in rows:
         ids = torch.tensor([list(row.ids)], device=device)
-        logprobs = model(input_ids=ids[:, :-1], use_cache=False).logits[0, row.start - 1 :].float().log_softmax(-1)
+        asked = len(row.ids) - row.start
+        logprobs = model(input_ids=ids[:, :-1], use_cache=False, logits_to_keep=asked).logits[0].float().log_softmax(-1)
         sums.append(float(logprobs.gather(1, ids[0, row.start :, None]).double().sum()))
     return sums
