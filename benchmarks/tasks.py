@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 TRIAL_ITEMS = 24
-BATCH_SIZES = (1, 16, 64)
+BATCH_SIZES = (1, 4, 8, 16, 64)
 
 
 def requests(data: Path, items: int) -> list[list[tuple[str, str]]]:
