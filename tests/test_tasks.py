@@ -259,6 +259,7 @@ def test_real_items_give_what_single_rows_give(far_sighted_llama, capsys):
     assert main(["eval", "task", *TASKS, *words]) == 0
     found = json.loads(capsys.readouterr().out)["tasks"]
     assert [(f["task"], f["n"]) for f in found] == [(name, 3) for name in TASKS]
+    assert max(f["largest_difference"] for f in found if f["task"] != "documents") < 1e-4
     assert max(f["largest_difference_a_token"] for f in found) < 1e-5
 
 
