@@ -283,6 +283,7 @@ def test_a_question_longer_than_the_context_is_refused(tied_llama, tmp_path, cap
     ("words", "message"),
     [
         (["nosuch", "--data", "."], "no task 'nosuch'"),
+        (["arc_easy", "--data", ".", "--shots", "-1"], "shots: Input should be greater than or equal to 0"),
         (["arc_easy", "--data", "."], "--data names the folder that holds benchmarks/arc_easy.jsonl"),
         (["arc_easy", "--data", "nowhere"], "no folder nowhere"),
     ],
