@@ -27,6 +27,7 @@ STAGES = {
     "annotate": "camelid.annotate.scripted:annotate_by_reward_model",
     "judge": "camelid.annotate.judge:annotate_by_judge",
     "evaluate": "camelid.evaluate.version:evaluate_version",
+    "distill": "camelid.train.distill:train_distill",
 }
 """Every stage that is a command of its own: name -> module:function."""
 
@@ -42,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"camelid {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_recipes, _add_runs, _add_models, _add_data, _add_eval, _add_stages):
+    for add in (_add_recipes, _add_runs, _add_models, _add_data, _add_eval, _add_compare, _add_stages):
         add(commands)
     return top
 
@@ -104,6 +105,10 @@ def _add_data(commands: Any) -> None:
 
 def _add_eval(commands: Any) -> None:
     eval_words.add(_noun(commands, "eval", "measure: win rates, agreement, benchmarks, safety, judges"), _command)
+
+
+def _add_compare(commands: Any) -> None:
+    eval_words.add_compare(commands, _command)
 
 
 def _add_stages(commands: Any) -> None:
