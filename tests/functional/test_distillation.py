@@ -1,4 +1,4 @@
-"""The distillation loss against hand arithmetic, against autograd on whole logits, and where it must be cross-entropy."""
+"""The distillation loss: hand arithmetic, autograd on whole logits, and where it must be cross-entropy."""
 
 import math
 
@@ -20,7 +20,7 @@ def test_two_words_by_hand():
     assert result.cross_entropy.item() == pytest.approx(math.log(2), abs=1e-6)
     # 0.25 x 0.130812 + 0.75 x 0.693147 = 0.552563
     assert result.sum.item() == pytest.approx(0.552563, abs=1e-6)
-    assert result.count.item() == 1
+    assert result.tokens.item() == 1
 
 
 def random_case(seed: int = 0, dtype: torch.dtype = torch.float32):
@@ -74,7 +74,7 @@ def test_splitting_the_batch_changes_no_gradient():
         distillation_loss(hidden[part], head, teacher[part], teacher_head, targets[part], alpha=0.5)
         for part in (slice(0, 4), slice(4, 11))
     ]
-    assert sum(p.count.item() for p in parts) == whole.count.item()
+    assert sum(p.tokens.item() for p in parts) == whole.tokens.item()
     (a,), (b,) = (torch.autograd.grad(loss, head) for loss in (whole.sum, parts[0].sum + parts[1].sum))
     torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
 

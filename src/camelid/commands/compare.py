@@ -10,7 +10,8 @@ from typing import Any
 from camelid.commands import say
 from camelid.durable import write_json
 from camelid.evaluate.imitation.answer_files import Answers, read_answers
-from camelid.evaluate.imitation.comparison import Comparison, Side, compare as compare_answers
+from camelid.evaluate.imitation.comparison import Comparison, Side
+from camelid.evaluate.imitation.comparison import compare as compare_answers
 from camelid.evaluate.imitation.facts import read_facts
 from camelid.functional.statistics import Estimate
 from camelid.functional.style import TONES
@@ -37,7 +38,9 @@ def compare(arguments: argparse.Namespace) -> int:
 
 def _answers(arguments: argparse.Namespace) -> tuple[list[Answers], Answers]:
     """(models, reference): A and B and the reference, or without one A against B. Models are sampled from."""
-    files = {word: read_answers(word) for word in (arguments.a, arguments.b, arguments.reference) if Path(word).is_file()}
+    files = {
+        word: read_answers(word) for word in (arguments.a, arguments.b, arguments.reference) if Path(word).is_file()
+    }
     if arguments.reference and arguments.reference not in files:
         raise ValueError(f"no reference file {arguments.reference}")
     prompts = _prompts(arguments, list(files.values()))

@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-class Distillation(NamedTuple):
-    """The summed loss, the number of tokens, and its two parts summed for the log, in nats."""
+class Distilled(NamedTuple):
+    """The summed loss, the number of `tokens`, and its two parts summed for the log, in nats."""
 
     sum: Tensor
-    count: Tensor
+    tokens: Tensor
     kl: Tensor
     """KL(teacher || student) at the temperature, without the factor T^2. No gradient."""
     cross_entropy: Tensor
@@ -34,7 +34,7 @@ def distillation_loss(
     temperature: float = 1.0,
     alpha: float = 1.0,
     chunk_tokens: int = 256,
-) -> Distillation:
+) -> Distilled:
     """Forward KL to the teacher, mixed with cross-entropy (Hinton, Vinyals and Dean 2015, arXiv:1503.02531, section 2).
 
         L = sum_t alpha T^2 KL(p_t || q_t) + (1 - alpha) (- log softmax(z_t)[y_t]),
@@ -43,14 +43,16 @@ def distillation_loss(
     T^2 keeps the size of the gradient as T grows (their section 2). Departure: they mix a weighted average of two
     cross-entropies; the KL differs from the soft one by the teacher's entropy, which has no gradient.
 
-    `hidden`: (N, H), the student's states that predict `targets` (N,) int64. `weight`: (V, H). `teacher_hidden`: (N, K),
-    `teacher_weight`: (V, K), without gradients. The matrix products are in the dtype of the states, the rest in float32.
+    `hidden`: (N, H), the student's states that predict `targets` (N,) int64. `weight`: (V, H). `teacher_hidden`: (N, K)
+    and `teacher_weight`: (V, K) get no gradient. Matrix products are in the dtype of the states, the rest in float32.
     Logits of `chunk_tokens` rows are alive at once: the gradients are found while they are there, so the backward pass
     only scales them. With alpha 0 the teacher is not looked at and L is the cross-entropy, to the bit.
     Raises ValueError for a temperature that is not positive, an alpha outside [0, 1], vocabularies that differ.
     """
     if not temperature > 0 or not 0 <= alpha <= 1:
-        raise ValueError(f"temperature {temperature}, alpha {alpha}: need a positive temperature and an alpha in [0, 1]")
+        raise ValueError(
+            f"temperature {temperature}, alpha {alpha}: need a positive temperature and an alpha in [0, 1]"
+        )
     if len(weight) != len(teacher_weight):
         raise ValueError(f"a vocabulary of {len(weight)} against the teacher's {len(teacher_weight)}: they must be one")
     if len(hidden) != len(teacher_hidden) or len(hidden) != len(targets):
@@ -58,7 +60,7 @@ def distillation_loss(
     total, kl, cross_entropy = _Chunked.apply(
         hidden, weight, teacher_hidden, teacher_weight, targets, temperature, alpha, chunk_tokens
     )
-    return Distillation(total, torch.tensor(len(targets), device=hidden.device), kl, cross_entropy)
+    return Distilled(total, torch.tensor(len(targets), device=hidden.device), kl, cross_entropy)
 
 
 class _Chunked(torch.autograd.Function):

@@ -18,12 +18,14 @@ LIST_ITEM = re.compile(r"^[ \t]*(?:[-*•–]|\d{1,3}[.)]|[a-zA-Z][.)])[ \t]+\S"
 WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 SENTENCE_END = re.compile(r"[.!?](?:\s|$)|\n|$")
 
-FIRST_PERSON = frozenset("i i'm i've i'd i'll me my mine myself".split())
+FIRST_PERSON = frozenset({"i", "i'm", "i've", "i'd", "i'll", "me", "my", "mine", "myself"})
 HEDGES = frozenset(
-    "may might could perhaps maybe possibly probably likely unlikely seems seem appears generally usually often "
-    "sometimes somewhat roughly apparently presumably".split()
+    {"may", "might", "could", "perhaps", "maybe", "possibly", "probably", "likely", "unlikely", "presumably"}
+    | {"seem", "seems", "appears", "apparently", "generally", "usually", "often", "sometimes", "somewhat", "roughly"}
 )
-APOLOGY = re.compile(r"\W*(?:(?:i'?m|i am|we are|we're)\s+(?:\w+\s+)?sorry|sorry|unfortunately|i apologi[sz]e|as an ai)\b")
+APOLOGY = re.compile(
+    r"\W*(?:(?:i'?m|i am|we are|we're)\s+(?:\w+\s+)?sorry|sorry|unfortunately|i apologi[sz]e|as an ai)\b"
+)
 COMPLIANCE = re.compile(r"\W*(?:sure|certainly|of course|absolutely|great|yes|okay|ok|here (?:is|are)|here's)\b")
 
 TONES = ("plain", "first_person", "hedged", "apology", "compliance", "question", "empty")

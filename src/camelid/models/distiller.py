@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM
 
-from camelid.functional.distillation import Distillation, distillation_loss
+from camelid.functional.distillation import Distilled, distillation_loss
 from camelid.models.batch import Batch, Row, make_batches
 from camelid.models.compute import choose_compute
 from camelid.models.cutting import Cut, cut_layers, kept_layers
@@ -54,14 +54,14 @@ class Distiller:
         return cls(teacher, student, kept, temperature=temperature, alpha=alpha)
 
     def forward_backward(self, rows: Sequence[Row]) -> dict[str, float]:
-        """Add the gradient of the summed loss over all rows. Returns means a token of `loss`, its parts, and `count`."""
+        """Add the gradient of the summed loss over all rows. Returns `loss` and its parts a token, and `count`."""
         totals = dict.fromkeys(("loss", "kl", "cross_entropy", "count"), 0.0)
         for batch in self._batches(rows):
             result = self._loss(batch, self.alpha)
             if not torch.isfinite(result.sum):
                 raise FloatingPointError(f"the loss of rows {batch.rows} is {result.sum.item()}")
             result.sum.backward()
-            for name, value in zip(totals, (result.sum, result.kl, result.cross_entropy, result.count), strict=True):
+            for name, value in zip(totals, (result.sum, result.kl, result.cross_entropy, result.tokens), strict=True):
                 totals[name] += value.item()
         count = totals.pop("count")
         return {name: value / count for name, value in totals.items()} | {"count": count}
@@ -76,14 +76,14 @@ class Distiller:
         kl = nll = count = 0.0
         for batch in self._batches(rows):
             result = self._loss(batch, alpha=1.0)
-            kl, nll, count = kl + result.kl.item(), nll + result.cross_entropy.item(), count + result.count.item()
+            kl, nll, count = kl + result.kl.item(), nll + result.cross_entropy.item(), count + result.tokens.item()
         return {"kl": kl / count, "nll": nll / count}
 
     def teacher_nll(self, rows: Sequence[Row]) -> float:
         """The teacher's mean negative log-likelihood a token."""
         return -sum(float(x.sum()) for x in self.teacher.logprobs(rows)) / sum(sum(row.loss_mask) for row in rows)
 
-    def _loss(self, batch: Batch, alpha: float) -> Distillation:
+    def _loss(self, batch: Batch, alpha: float) -> Distilled:
         trained = batch.loss_mask[0].nonzero()[:, 0]
         hidden = self.student.trunk.hidden(batch)[0, trained - 1]
         teacher_hidden = hidden

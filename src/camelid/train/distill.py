@@ -14,9 +14,9 @@ from typing import Any
 
 from pydantic import Field
 
+from camelid.models.batch import Row
 from camelid.models.cutting import Cut
 from camelid.models.distiller import Distiller
-from camelid.models.batch import Row
 from camelid.models.policy import Policy
 from camelid.models.trunk import ModelSettings
 from camelid.runs import Run, derived_seed
@@ -109,12 +109,16 @@ def text_rows(policy: Policy, file: Path, s: DistillSettings) -> list[Row]:
     if "text" in first:
         with file.open(encoding="utf-8") as lines:
             documents = [json.loads(line)["text"] for line in lines if line.strip()]
-        pieces = [ids[i : i + s.max_tokens] for ids in _encoded(policy, documents) for i in range(0, len(ids), s.max_tokens)]
+        pieces = [
+            ids[i : i + s.max_tokens] for ids in _encoded(policy, documents) for i in range(0, len(ids), s.max_tokens)
+        ]
         return [_row(ids) for ids in pieces if len(ids) >= LEAST_TOKENS]
     if "messages" not in first:
         raise ValueError(f"{file}: rows need `messages` or `text`; convert others with `camelid data convert`")
     conversations = read_records(file, Conversation)
-    return [_row(policy.chat.render(c.messages, train_on="everything", max_tokens=s.max_tokens).ids) for c in conversations]
+    return [
+        _row(policy.chat.render(c.messages, train_on="everything", max_tokens=s.max_tokens).ids) for c in conversations
+    ]
 
 
 def _encoded(policy: Policy, documents: list[str]) -> list[list[int]]:

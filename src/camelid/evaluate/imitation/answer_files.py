@@ -2,7 +2,8 @@
 
 Known rows, in a JSON array or as JSON Lines: ours (`prompt`, `text`: answers.jsonl of an evaluation), conversations
 (`messages`, the last turn the answer), AlpacaEval's outputs (`instruction`, `output`), FastChat's answers
-(`question_id`, with `text` or `choices[0].turns[0]`). FastChat's rows hold no prompt, so they pair with one another only.
+(`question_id`, with `text` or `choices[0].turns[0]`). FastChat's rows hold no prompt,
+so they pair with one another only.
 """
 
 from __future__ import annotations
@@ -68,8 +69,8 @@ def common_keys(*several: Answers) -> list[str]:
     if not keys:
         examples = "; ".join(f"{answers.name}: {next(iter(answers.texts))[:60]!r}" for answers in several)
         raise ValueError(
-            f"no prompt was answered by all of {', '.join(answers.name for answers in several)}: compare answers to the "
-            f"same prompts. First prompts: {examples}"
+            f"no prompt was answered by all of {', '.join(answers.name for answers in several)}: compare answers to "
+            f"the same prompts. First prompts: {examples}"
         )
     return keys
 

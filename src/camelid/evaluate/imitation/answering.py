@@ -15,7 +15,13 @@ Tick = Callable[[int], None]
 
 
 def sample_answers(
-    model: Path, prompts: Sequence[Messages], sampling: Sampling, *, seed: int = 0, name: str = "", tick: Tick = lambda rows: None
+    model: Path,
+    prompts: Sequence[Messages],
+    sampling: Sampling,
+    *,
+    seed: int = 0,
+    name: str = "",
+    tick: Tick = lambda rows: None,
 ) -> Answers:
     """One answer of a model to each prompt, in its own chat format."""
     policy = Policy.load(model)

@@ -6,7 +6,6 @@ taken as independent (their files do not say which items were right, so the inte
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +13,9 @@ from typing import Any
 import numpy as np
 
 from camelid.evaluate.imitation.answer_files import Answers, common_keys
-from camelid.evaluate.imitation.facts import Facts, mean_accuracy
+from camelid.evaluate.imitation.facts import Facts, less, mean_accuracy
 from camelid.evaluate.imitation.measures import Style, style_of
 from camelid.functional.statistics import (
-    Z95,
     Estimate,
     length_controlled_win_rate,
     paired_bootstrap_difference,
@@ -83,8 +81,9 @@ def compare(
     scores: Sequence[dict[str, float]] = (),
     tie_within: float = 0.05,
 ) -> Comparison:
-    """`models` against `reference`. `facts`: accuracies of each model. `scores`: a judge's, by prompt, of each model and
-    last of the reference, in standard deviations; closer than `tie_within` is a tie.
+    """`models` against `reference`. `facts`: accuracies of each model.
+
+    `scores`: a judge's, by prompt, of each model and last of the reference, in standard deviations; closer than `tie_within` is a tie.
     """
     keys = common_keys(*models, reference)
     theirs = [reference.texts[key] for key in keys]
@@ -108,7 +107,7 @@ def compare(
     unpaired = {a.name: len(a.texts) - len(keys) for a in (*models, reference) if len(a.texts) > len(keys)}
     differences = _differences(models, theirs, keys) if len(models) == 2 else {}
     if facts and len(models) == 2:
-        differences["knowledge"] = _less(sides[0].knowledge, sides[1].knowledge)
+        differences["knowledge"] = less(*(mean_accuracy(accuracies, tasks) for accuracies in facts))
     return Comparison(reference.name, len(keys), unpaired, tuple(sides), differences)
 
 
@@ -147,9 +146,3 @@ def _differences(models: Sequence[Answers], theirs: Sequence[str], keys: Sequenc
         "same_tone": of(lambda answer, reference: opening_tone(answer) == opening_tone(reference)),
         "words": of(lambda answer, reference: num_words(answer)),
     }
-
-
-def _less(a: Estimate | None, b: Estimate | None) -> Estimate:
-    assert a is not None and b is not None
-    value, error = a.value - b.value, math.hypot(a.standard_error, b.standard_error)
-    return Estimate(value, value - Z95 * error, value + Z95 * error, min(a.n, b.n), error)

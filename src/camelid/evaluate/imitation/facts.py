@@ -51,6 +51,12 @@ def mean_accuracy(facts: Mapping[str, Estimate], tasks: Iterable[str]) -> Estima
     return Estimate(value, max(0.0, value - Z95 * error), min(1.0, value + Z95 * error), n, error)
 
 
+def less(after: Estimate, before: Estimate) -> Estimate:
+    """after - before of two estimates taken as independent: SE^2 = SE_1^2 + SE_2^2."""
+    value, error = after.value - before.value, math.hypot(after.standard_error, before.standard_error)
+    return Estimate(value, value - Z95 * error, value + Z95 * error, min(after.n, before.n), error)
+
+
 def _metric(task: Any) -> str | None:
     return next((metric for metric in METRICS if isinstance(task, dict) and metric in task), None)
 
@@ -60,7 +66,9 @@ def _accuracy(file: Path, name: str, task: dict[str, Any]) -> Estimate:
     try:
         estimate = Estimate(**{field: task[metric][field] for field in Estimate._fields})
     except (KeyError, TypeError):
-        raise ValueError(f"{file}, task {name!r}: {metric} is no estimate; need {', '.join(Estimate._fields)}") from None
+        raise ValueError(
+            f"{file}, task {name!r}: {metric} is no estimate; need {', '.join(Estimate._fields)}"
+        ) from None
     if not 0 <= estimate.value <= 1:
         raise ValueError(f"{file}, task {name!r}: {metric} = {estimate.value}; accuracies are shares from 0 to 1")
     return estimate

@@ -45,8 +45,10 @@ def plane_panel(places: Sequence[Place], reference: str, up_label: str, *, note:
         axes.set_xlabel(f"style: similarity to {reference}  (n = {places[0].style.n} prompts)")
         axes.set_ylabel(f"{up_label}, %")
         for number, group in enumerate(groups):
-            _draw_group(axes, group, [i for i, p in enumerate(places) if p.group == group], points, places, number, theme)
-        if len(groups) > 1:
+            _draw_group(
+                axes, group, [i for i, p in enumerate(places) if p.group == group], points, places, number, theme
+            )
+        if len(groups) > 1 and any(place.name != place.group for place in places):
             axes.legend(loc="best", fontsize=8)
         name_points(axes, points, [_colour(groups.index(place.group), theme) for place in places], theme)
 
@@ -59,7 +61,13 @@ def plane_panel(places: Sequence[Place], reference: str, up_label: str, *, note:
 
 
 def _draw_group(
-    axes: Axes, group: str, members: list[int], points: Sequence[Point], places: Sequence[Place], number: int, theme: Theme
+    axes: Axes,
+    group: str,
+    members: list[int],
+    points: Sequence[Point],
+    places: Sequence[Place],
+    number: int,
+    theme: Theme,
 ) -> None:
     colour, marker = _colour(number, theme), SERIES_MARKERS[number % len(SERIES_MARKERS)]
     chosen = [points[i] for i in members]
@@ -69,8 +77,8 @@ def _draw_group(
     axes.plot([p.x for p in chosen], [p.y for p in chosen], color=colour, lw=1.2, zorder=3)
     for i in members:
         face = theme.paper if places[i].start else colour
-        look = {"marker": marker, "ms": 7, "mfc": face, "mec": colour, "mew": 1.6, "ls": "", "zorder": 4}
-        axes.plot(points[i].x, points[i].y, **look)
+        x, y = points[i].x, points[i].y
+        axes.plot(x, y, marker=marker, ms=7, mfc=face, mec=colour, mew=1.6, ls="", zorder=4)
     axes.plot([], [], color=colour, marker=marker, ms=6, label=group)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from camelid.evaluate.imitation.comparison import Comparison, Side
-from camelid.evaluate.imitation.figure_measures import measures_panel
+from camelid.evaluate.imitation.figure_dots import measures_panel
 from camelid.evaluate.imitation.figure_plane import Place, plane_panel
 from camelid.evaluate.report.figure_style import LIGHT, Panel
 from camelid.evaluate.report.figures import render
