@@ -83,7 +83,8 @@ def compare(
 ) -> Comparison:
     """`models` against `reference`. `facts`: accuracies of each model.
 
-    `scores`: a judge's, by prompt, of each model and last of the reference, in standard deviations; closer than `tie_within` is a tie.
+    `scores`: a judge's, by prompt, of each model and last of the reference, in standard deviations; closer than
+    `tie_within` is a tie.
     """
     keys = common_keys(*models, reference)
     theirs = [reference.texts[key] for key in keys]
