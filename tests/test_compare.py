@@ -141,10 +141,10 @@ def test_facts_average_over_tasks(tmp_path):
         ("{}", "has no accuracies"),
         ("[1]", "has no accuracies"),
         ("{", "broken JSON"),
-        ('{"piqa": {"acc": 0.5}}', "task 'piqa': acc is no estimate"),
+        ('{"piqa": {"acc": 0.5}}', "task 'piqa': no estimate"),
         (
             '{"piqa": {"acc": {"value": 50, "low": 1, "high": 2, "n": 3, "standard_error": 1}}}',
-            "acc = 50; accuracies are shares",
+            "acc = 50.0; accuracies are shares",
         ),
     ],
 )
@@ -205,7 +205,7 @@ def test_without_a_reference_the_second_is_the_reference(files, capsys):
     [
         (["a.json", "b.json", "--reference", "none.json"], "no reference file"),
         (["none.json", "b.json"], "no model 'none.json'"),
-        (["a.json", "b.json", "--facts", "facts-a", "none"], "has no results.json"),
+        (["a.json", "b.json", "--facts", "facts-a", "none"], "no result file none"),
         (["a.json", "b.json", "--prompts", "a.json", "--judge", "none"], "no model 'none'"),
     ],
 )

@@ -28,7 +28,9 @@ def run(function, settings, root, **inputs):
 @pytest.fixture
 def conversations(tmp_path):
     rows = [
-        Conversation(messages=(asked(f"Tell me of number {i} and why."), Message(role="assistant", content=f"It is {i}.")))
+        Conversation(
+            messages=(asked(f"Tell me of number {i} and why."), Message(role="assistant", content=f"It is {i}."))
+        )
         for i in range(20)
     ]
     # The same prompts again, each inside a longer one: 5-grams tell.
@@ -88,7 +90,7 @@ def test_judgements_are_split_by_instruction_and_ties_and_failures_counted(tmp_p
         judgement(5, None),
         judgement(6, float("nan")),
         judgement(7, 1, output_2=" "),
-        judgement(8, 1, output_1="word " * 11),
+        judgement(8, 1, output_1="word " * 7),
     ]
     path, metrics = bring_in(tmp_path, rows, max_words=10)
     test, train = (read_records(path / f"{name}.jsonl", Preference) for name in ("test", "train"))

@@ -28,7 +28,7 @@ class JudgementSettings(Settings):
     max_test_rows: int = Field(default=300, ge=0)
     """The same of those on held-out instructions."""
     max_words: int = Field(default=300, ge=0)
-    """Leave out judgements of longer answers than this (either of the two); 0 sets no limit."""
+    """Leave out judgements where instruction and the longer answer have more words than this; 0 sets no limit."""
     licence: str = "CC-BY-NC-4.0"
     """SPDX name of the files' licence."""
 
@@ -84,7 +84,7 @@ def _outcome(row: dict[str, Any], s: JudgementSettings, place: str) -> Preferenc
     texts = (row["output_1"], row["output_2"])
     if not all(text.strip() for text in texts):
         return "empty"
-    if s.max_words and max(len(text.split()) for text in texts) > s.max_words:
+    if s.max_words and len(row["instruction"].split()) + max(len(text.split()) for text in texts) > s.max_words:
         return "too_long"
     chosen, rejected = texts if verdict < 1.5 else texts[::-1]
     return Preference(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +10,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from camelid.evaluate.imitation.facts import Facts, mean_accuracy, read_facts
+from camelid.evaluate.imitation.facts import Facts, Scores, mean_accuracy
 from camelid.evaluate.imitation.measures import Style, style_of
 from camelid.functional.seeds import over_seeds
-from camelid.functional.statistics import Estimate, length_controlled_win_rate, win_rate
+from camelid.functional.statistics import Estimate, length_controlled_win_rate, proportion, win_rate
 from camelid.functional.style import num_words
 from camelid.types import iterate_json_lines
 
@@ -50,6 +51,8 @@ class One:
     wins: Estimate
     wins_length_controlled: Estimate
     facts: Facts
+    items: dict[str, Scores]
+    """Right or wrong by task and item."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,8 @@ class Cell:
     facts: Facts
     knowledge: Estimate | None
     """Mean accuracy over the tasks that count."""
+    items: tuple[dict[str, Scores], ...]
+    """Right or wrong by seed, task and item."""
 
     def as_json(self) -> dict[str, Any]:
         own = {key: getattr(self, key) for key in ("layers", "kind", "amount", "seeds")}
@@ -92,8 +97,8 @@ def read_answered(path: Path) -> dict[str, Answered]:
     return {row["prompt_id"]: Answered(row["text"], row["judge_score"]) for row in iterate_json_lines(path)}
 
 
-def measure(name: CellName, answers: Path, reference: dict[str, Answered], facts: Path, tie_within: float) -> One:
-    """One model's style and wins beside the teacher's answers, and its facts.
+def measure(name: CellName, answers: Path, reference: dict[str, Answered], scores: Path, tie_within: float) -> One:
+    """One model's style and wins beside the teacher's answers, and its facts: `scores`, as `ask_facts` leaves them.
 
     Raises ValueError where the teacher has no answer to one of the prompts.
     """
@@ -105,12 +110,14 @@ def measure(name: CellName, answers: Path, reference: dict[str, Answered], facts
     gaps = [a.score - b.score for a, b in zip(ours.values(), theirs, strict=True)]
     outcomes = [0.5 if abs(gap) <= tie_within else float(gap > 0) for gap in gaps]
     lengths = [num_words(a.text) - num_words(b.text) for a, b in zip(ours.values(), theirs, strict=True)]
+    items: dict[str, Scores] = json.loads(scores.read_text())
     return One(
         name,
         style_of([a.text for a in ours.values()], [b.text for b in theirs]),
         win_rate(outcomes),
         length_controlled_win_rate(outcomes, lengths),
-        read_facts(facts),
+        {task: proportion(sum(right.values()), len(right)) for task, right in items.items()},
+        items,
     )
 
 
@@ -152,4 +159,5 @@ def pool(ones: Sequence[One], tasks: Sequence[str]) -> Cell:
         wins_length_controlled=over_seeds([one.wins_length_controlled for one in ones]),
         facts=facts,
         knowledge=over_seeds([mean_accuracy(one.facts, tasks) for one in ones]) if tasks else None,
+        items=tuple(one.items for one in ones),
     )

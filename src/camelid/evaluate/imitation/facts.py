@@ -1,39 +1,36 @@
 """Facts: accuracies on benchmarks, read from the result files of earlier evaluations, and their mean over tasks.
 
-A result file is a JSON object of tasks, each with `acc` (or another of `METRICS`) as an estimate: value, low, high, n,
-standard_error, in [0, 1]. A folder stands for its results.json.
+A result file is what the stage `evaluate_task` leaves (one task, its measures in percent), or a JSON object of tasks,
+each with `acc` as an estimate (value, low, high, n, standard_error) in [0, 1]. A folder stands for its results.json or,
+where it has none, for those of the folders in it.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from camelid.functional.statistics import Z95, Estimate
 
-METRICS = ("acc", "exact_match", "acc_norm", "mc2")
-"""What counts as a task's accuracy, first one first."""
-
 Facts = dict[str, Estimate]
+Scores = Mapping[str, float]
+"""Of one task: 1 or 0 by item's id."""
 
 
 def read_facts(path: str | Path) -> Facts:
     """Accuracy by task. Raises ValueError where a file holds none, or one that is no share."""
     path = Path(path)
-    file = path / "results.json" if path.is_dir() else path
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"{path} has no results.json; give the folder of a benchmark evaluation or its file") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{file}, line {error.lineno}: broken JSON: {error.msg}") from None
-    tasks = content.get("tasks", content) if isinstance(content, dict) else {}
-    facts = {name: _accuracy(file, name, task) for name, task in tasks.items() if _metric(task)}
+    files = [path]
+    if path.is_dir():
+        files = [path / "results.json"] if (path / "results.json").exists() else sorted(path.glob("*/results.json"))
+    facts = {name: estimate for file in files for name, estimate in _read(file).items()}
     if not facts:
-        raise ValueError(f'{file} has no accuracies: need {{"task": {{"acc": {{"value": 0.41, ...}}}}}}')
+        raise ValueError(f"{path} holds no results.json of a benchmark, nor does any folder in it")
     return facts
 
 
@@ -57,18 +54,56 @@ def less(after: Estimate, before: Estimate) -> Estimate:
     return Estimate(value, value - Z95 * error, value + Z95 * error, min(after.n, before.n), error)
 
 
-def _metric(task: Any) -> str | None:
-    return next((metric for metric in METRICS if isinstance(task, dict) and metric in task), None)
+def paired_change(
+    after: Sequence[Mapping[str, Scores]], before: Mapping[str, Scores], tasks: Sequence[str]
+) -> Estimate:
+    """Change of the mean accuracy over `tasks` from one model to several that differ in their seed, item by item.
+
+        change = mean over tasks of mean over items of (mean over seeds of the score after - the score before)
+        SE^2 = sum over tasks (var(item changes) / n) / K^2 + var over seeds (change) / seeds
+
+    What makes an item hard for both drops out. Scores by item's id; all models were asked the same items.
+    """
+    value, item_variance, n = 0.0, 0.0, 0
+    by_seed = [0.0] * len(after)
+    for task in tasks:
+        ids = list(before[task])
+        changes = np.array([[scores[task][id] - before[task][id] for id in ids] for scores in after])  # (seeds, items)
+        value += changes.mean() / len(tasks)
+        item_variance += changes.mean(0).var(ddof=1) / len(ids) / len(tasks) ** 2
+        by_seed = [so_far + row.mean() / len(tasks) for so_far, row in zip(by_seed, changes, strict=True)]
+        n += len(ids)
+    seed_variance = float(np.var(by_seed, ddof=1)) / len(after) if len(after) > 1 else 0.0
+    error = math.sqrt(item_variance + seed_variance)
+    return Estimate(float(value), float(value - Z95 * error), float(value + Z95 * error), n, error)
 
 
-def _accuracy(file: Path, name: str, task: dict[str, Any]) -> Estimate:
-    metric = _metric(task) or ""
+def _read(file: Path) -> Facts:
     try:
-        estimate = Estimate(**{field: task[metric][field] for field in Estimate._fields})
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"no result file {file}") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{file}, line {error.lineno}: broken JSON: {error.msg}") from None
+    if isinstance(content, dict) and {"task", "headline", "measures"} <= content.keys():
+        measure = content["measures"].get(content["headline"], {})
+        if measure.get("unit") != "%":
+            raise ValueError(f"{file}: {content['task']} has no accuracy: its headline is {content['headline']}")
+        return {content["task"]: _estimate(file, content["task"], measure, 100)}
+    tasks = content if isinstance(content, dict) else {}
+    facts = {
+        k: _estimate(file, k, task["acc"], 1) for k, task in tasks.items() if isinstance(task, dict) and "acc" in task
+    }
+    if not facts:
+        raise ValueError(f'{file} has no accuracies: need {{"task": {{"acc": {{"value": 0.41, ...}}}}}}')
+    return facts
+
+
+def _estimate(file: Path, task: str, measure: Any, factor: float) -> Estimate:
+    try:
+        numbers = {name: measure[name] / (1 if name == "n" else factor) for name in Estimate._fields}
     except (KeyError, TypeError):
-        raise ValueError(
-            f"{file}, task {name!r}: {metric} is no estimate; need {', '.join(Estimate._fields)}"
-        ) from None
-    if not 0 <= estimate.value <= 1:
-        raise ValueError(f"{file}, task {name!r}: {metric} = {estimate.value}; accuracies are shares from 0 to 1")
-    return estimate
+        raise ValueError(f"{file}, task {task!r}: no estimate; need {', '.join(Estimate._fields)}") from None
+    if not 0 <= numbers["value"] <= 1:
+        raise ValueError(f"{file}, task {task!r}: acc = {numbers['value']}; accuracies are shares from 0 to 1")
+    return Estimate(**numbers | {"n": int(numbers["n"])})

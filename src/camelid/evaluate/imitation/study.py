@@ -21,9 +21,8 @@ from camelid.evaluate.imitation.cells import (
     pool,
     read_answered,
 )
-from camelid.evaluate.imitation.facts import less, mean_accuracy
+from camelid.evaluate.imitation.facts import less, paired_change
 from camelid.evaluate.imitation.study_page import write_page
-from camelid.functional.statistics import Estimate
 from camelid.runs import Run, Settings
 
 
@@ -43,7 +42,7 @@ class StudySettings(Settings):
 
 
 def write_study(run: Run) -> dict[str, Any]:
-    """Stage: `answers`, `facts` (a file and a folder a cell), `reference`, `judge_check` -> study.json, report.html."""
+    """Stage: `answers`, `facts` (two files a cell), `reference`, `judge_check` -> study.json, report.html."""
     s: StudySettings = run.settings
     reference = read_answered(run.inputs["reference"])
     files = zip(s.cells, run.inputs["answers"], run.inputs["facts"], strict=True)
@@ -74,7 +73,8 @@ def write_study(run: Run) -> dict[str, Any]:
 def changes(cells: Sequence[Cell], own_task: str, counted: Sequence[str]) -> list[dict[str, Any]]:
     """What imitation changed in each start model: style, wins, knowledge, and the own task of local imitation.
 
-    The intervals take both values as independent. They share prompts and items, so the true ones are narrower.
+    Facts are compared item by item. For style and wins both values are taken as independent; they share their prompts,
+    so the true intervals are narrower.
     """
     starts = {cell.layers: cell for cell in cells if cell.kind == "start"}
     rows = []
@@ -82,25 +82,20 @@ def changes(cells: Sequence[Cell], own_task: str, counted: Sequence[str]) -> lis
         start = starts.get(cell.layers)
         if cell is start or start is None:
             continue
-        pairs = {
-            "similarity of style": (cell.style["similarity"], start.style["similarity"]),
-            "win rate at equal length": (cell.wins_length_controlled, start.wins_length_controlled),
-            "knowledge": (cell.knowledge, start.knowledge),
-            own_task: (cell.facts.get(own_task), start.facts.get(own_task)),
+        found = {
+            "similarity of style": less(cell.style["similarity"], start.style["similarity"]),
+            "win rate at equal length": less(cell.wins_length_controlled, start.wins_length_controlled),
         }
-        others = [task for task in counted if task != own_task]
-        if others:
-            pairs[f"knowledge without {own_task}"] = (_mean(cell, others), _mean(start, others))
-        for name, (after, before) in pairs.items():
-            if after is not None and before is not None:
-                rows.append({"name": cell_name(cell), "measure": name, "change": less(after, before)._asdict()})
+        groups = {"knowledge": counted, "others": [task for task in counted if task != own_task]}
+        if own_task:
+            groups[own_task] = [own_task]
+        for name, tasks in groups.items():
+            if tasks:
+                found[name] = paired_change(cell.items, start.items[0], tasks)
+        rows += [{"name": cell_name(cell), "measure": k, "change": change._asdict()} for k, change in found.items()]
     return rows
 
 
 def cell_name(cell: Cell) -> str:
     """`30 layers, broad 640`, `30 layers, start`."""
     return f"{cell.layers} layers, {cell.kind}" + (f" {cell.amount}" if cell.kind != "start" else "")
-
-
-def _mean(cell: Cell, tasks: Sequence[str]) -> Estimate:
-    return mean_accuracy(cell.facts, tasks)
