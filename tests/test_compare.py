@@ -8,7 +8,7 @@ import pytest
 
 from camelid.cli import main
 from camelid.evaluate.imitation.answer_files import common_keys, read_answers
-from camelid.evaluate.imitation.facts import less, mean_accuracy, read_facts
+from camelid.evaluate.imitation.facts import less, mean_accuracy, paired_change, read_facts
 from camelid.evaluate.imitation.measures import style_of
 from camelid.functional.statistics import Estimate
 
@@ -124,6 +124,35 @@ def results(path, **tasks):
     path.mkdir()
     (path / "results.json").write_text(json.dumps({name: {"acc": estimate(value)} for name, value in tasks.items()}))
     return path
+
+
+def test_a_task_stages_results_are_read_alone_and_from_the_folder_of_a_run(tmp_path):
+    for task, headline, value in (("arc_easy", "acc_norm", 40.0), ("piqa", "acc", 60.0)):
+        (tmp_path / task).mkdir()
+        measure = {"value": value, "low": value - 5, "high": value + 5, "n": 90, "standard_error": 2.5, "unit": "%"}
+        content = {"task": task, "n": 90, "headline": headline, "measures": {headline: measure}}
+        (tmp_path / task / "results.json").write_text(json.dumps(content))
+    assert read_facts(tmp_path / "piqa") == {"piqa": Estimate(0.6, 0.55, 0.65, 90, 0.025)}
+    assert {task: e.value for task, e in read_facts(tmp_path).items()} == {"arc_easy": 0.4, "piqa": 0.6}
+
+
+def test_a_headline_that_is_no_share_is_no_fact(tmp_path):
+    measure = {"value": 12.0, "low": 1, "high": 20, "n": 9, "standard_error": 2, "unit": ""}
+    content = {"task": "documents", "headline": "word_perplexity", "measures": {"word_perplexity": measure}}
+    (tmp_path / "results.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="documents has no accuracy: its headline is word_perplexity"):
+        read_facts(tmp_path)
+
+
+def test_a_paired_change_by_hand():
+    before = {"piqa": {"a": 0, "b": 1, "c": 1, "d": 0}}
+    after = [{"piqa": {"a": 1, "b": 1, "c": 1, "d": 0}}, {"piqa": {"a": 1, "b": 1, "c": 0, "d": 0}}]
+    change = paired_change(after, before, ["piqa"])
+    # Changes over seeds: a 1, b 0, c -1/2, d 0: mean 1/8. Squares from the mean: .765625 + .015625 + .390625 + .015625
+    # = 1.1875; / 3 / 4 = 0.0989583. Seeds change by 1/4 and 0: variance 1/32, / 2 = 0.015625. SE = sqrt(0.1145833).
+    assert change.value == pytest.approx(0.125)
+    assert change.standard_error == pytest.approx(0.338502, abs=1e-6)
+    assert change.n == 4
 
 
 def test_facts_average_over_tasks(tmp_path):

@@ -5,13 +5,16 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from camelid import settings_text
 from camelid.evaluate.imitation.cells import CellName, counted_tasks, measure, pool, read_answered
+from camelid.evaluate.imitation.judge_check import accuracy
 from camelid.functional.statistics import Estimate
 from camelid.plan import make_plan
 from camelid.recipes.false_promise import FalsePromise, stages
 from camelid.runs import execute, read_manifest
+from camelid.types import Message, Preference
 from tiny import write_tiny_llama
 
 DATA = Path(os.environ.get("CAMELID_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
@@ -62,6 +65,31 @@ def test_an_answer_that_the_teacher_never_gave_is_an_error(measured, tmp_path):
     with pytest.raises(ValueError, match="no answer to prompt 3, and 0 more"):
         name = CellName(layers=1, kind="start", amount=0)
         measure(name, tmp_path / "start.jsonl", reference, tmp_path / "start.json", 0.05)
+
+
+class FakeJudge:
+    """Likes answers of even length."""
+
+    def row(self, prompt, completion):
+        return completion
+
+    def score(self, rows):
+        return torch.tensor([1.0 - len(row) % 2 for row in rows])
+
+
+def test_a_judge_is_checked_beside_the_rule_that_the_longer_wins():
+    prompt = (Message(role="user", content="?"),)
+    pairs = [
+        ("aa", "b"),
+        ("cccc", "ddd"),
+        ("ee", "fff"),
+        ("g", "hh"),
+    ]  # chosen, rejected: judge right in the first three
+    checked = accuracy(FakeJudge(), [Preference(prompt=prompt, chosen=c, rejected=r) for c, r in pairs])
+    assert checked["accuracy"]["value"] == 0.75
+    assert checked["longer_wins"]["value"] == 0.5
+    assert checked["accuracy_where_the_shorter_won"]["value"] == 0.5
+    assert checked["prefers_the_longer"]["value"] == 0.75  # in all but ("ee", "fff")
 
 
 def test_only_tasks_above_guessing_count():
@@ -123,6 +151,14 @@ def test_the_whole_recipe_runs(plan):
     page = (finished["study"] / "report.html").read_text()
     assert "text_davinci_003 as the teacher" in page
     assert (finished["study"] / "figures" / "wins.png").read_bytes().startswith(b"\x89PNG")
+    # No question of the own task that is asked was imitated; those asked are those that facts were made of.
+    kept = (finished["data/own-questions"] / "asked.jsonl").read_text().splitlines()
+    local = (finished["data/own-task"] / "rows.jsonl").read_text().splitlines()
+    questions = {json.loads(line)["prompt"][0]["content"] for line in kept}
+    assert not questions & {json.loads(line)["messages"][0]["content"] for line in local}
+    rows = [json.loads(line)["query"] + "\nAnswer:" for line in (DATA / "benchmarks" / "arc_easy.jsonl").open()]
+    scored = json.loads((finished["3-layers/start/facts"] / "scores.json").read_text())["arc_easy"]
+    assert questions == {rows[int(id)] for id in scored}
     # No prompt that is asked was imitated.
     asked = {json.loads(line)["prompt"][0]["content"] for line in (finished["data/prompts"] / "prompts.jsonl").open()}
     imitated = {

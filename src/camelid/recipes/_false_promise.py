@@ -64,13 +64,13 @@ class FalsePromise(BaseModel):
     """Files."""
     layers: tuple[int, ...] = (20, 10)
     """Sizes besides the whole model, in layers."""
-    amounts: tuple[int, ...] = (30, 120, 480)
+    amounts: tuple[int, ...] = (25, 100, 400)
     """Conversations of the teacher imitated by the whole model; cut ones imitate the largest amount only."""
-    local_amount: int = Field(default=800, ge=0)
+    local_amount: int = Field(default=600, ge=0)
     """Questions of the own task imitated; 0 leaves local imitation out."""
     own_task: str = "arc_easy"
     """The task of local imitation, one of `items`."""
-    items: dict[str, int] = {"arc_easy": 300, "piqa": 300, "boolq": 100, "lambada": 200}
+    items: dict[str, int] = {"arc_easy": 250, "piqa": 250, "boolq": 100, "lambada": 150}
     """Benchmarks of facts, and how many of their first items are asked."""
     guessing: dict[str, float] = GUESSING
     """Accuracy of guessing; a task on which no start model is above it is left out of the facts."""
@@ -78,7 +78,7 @@ class FalsePromise(BaseModel):
     """Share of the layers, from the bottom, without adapters."""
     teacher: ImportSettings = ImportSettings(max_words=160)
     """How the teacher's answers are read; long ones, prompt and answer together, would be cut where students are."""
-    hold_out: HoldOutSettings = HoldOutSettings(held_out=120)
+    hold_out: HoldOutSettings = HoldOutSettings(held_out=100)
     """Prompts kept from training."""
     judgements: JudgementSettings = JudgementSettings(max_rows=450, max_test_rows=300, max_words=250)
     """Judgements for the judge."""
