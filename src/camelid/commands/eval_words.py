@@ -15,7 +15,7 @@ Command = Callable[..., argparse.ArgumentParser]
 
 def add(verbs: Any, command: Command) -> None:
     """All verbs of `camelid eval`."""
-    for group in (_published,):
+    for group in (_published, _benchmarks):
         group(verbs, command)
 
 
@@ -27,6 +27,7 @@ def _published(verbs: Any, command: Command) -> None:
     vicuna.add_argument("--category", default="", help="sum up one category's questions only")
 
 
+<<<<<<< HEAD
 def add_compare(commands: Any, command: Command) -> None:
     """`camelid compare`, which stands by itself."""
     compare = command(commands, "compare", "compare:compare", "two models: how they write, what they know", json=True)
@@ -42,3 +43,24 @@ def add_compare(commands: Any, command: Command) -> None:
     compare.add_argument("--max-new-tokens", type=int, default=256, help="length at which a model's answers are cut")
     compare.add_argument("--temperature", type=float, default=0.7, help="of a model's answers; 0 takes the likeliest")
     compare.add_argument("--out", default="", metavar="DIR", help="write comparison.json and the figures there")
+=======
+def _benchmarks(verbs: Any, command: Command) -> None:
+    """Benchmarks, by our own runner and by the lm-evaluation-harness on our engine."""
+    listing = command(verbs, "tasks", "eval_tasks:list_tasks", "benchmarks, and how many items each has", json=True)
+    task = command(verbs, "task", "eval_tasks:run_tasks", "ask a model the questions of benchmarks", json=True)
+    task.add_argument("task", nargs="+", help="names; `camelid eval tasks` lists them")
+    task.add_argument("--shots", type=int, default=None, help="worked examples (default: the task's own number)")
+    task.add_argument("--limit", type=int, default=0, help="ask only so many questions, drawn by the seed")
+    task.add_argument("--header", default="", metavar="FILE", help="text before the examples; {group}: the subject")
+    task.add_argument("--chat", action="store_true", help="ask in the model's chat format")
+    task.add_argument("--seed", type=int, default=0)
+    task.add_argument("--out", default="runs/tasks", metavar="FOLDER", help="where records and results are left")
+    task.add_argument(
+        "--verify", type=int, default=0, metavar="N", help="compare N questions with plain forward passes"
+    )
+    for verb in (listing, task):
+        verb.add_argument("--data", default="", metavar="FOLDER", help="holds benchmarks/ (default: CAMELID_DATA)")
+    for verb in (task,):
+        verb.add_argument("--model", required=True, help="a model's folder or name")
+        verb.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16"])
+>>>>>>> tasks

@@ -1,13 +1,13 @@
 """Requests in text, answered by a model: what an evaluation asks, tokenised as the lm-evaluation-harness does.
 
 Context and continuation are encoded together and split where the context's own encoding ends; spaces at the context's
-end belong to the continuation. Texts as a whole begin after the model's start (or end) token.
+end belong to the continuation. What has nothing before it stands after the model's start token (or its end token).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar, cast
+from collections.abc import Callable, Iterator, Sequence
+from typing import cast
 
 import torch
 
@@ -18,7 +18,6 @@ from camelid.models.requests import Answer, Generate, Likelihood, Request, Rolli
 from camelid.models.sampler import Sampling
 from camelid.types import Message
 
-R = TypeVar("R")
 Tick = Callable[[int], None]
 
 
@@ -32,39 +31,22 @@ class Answerer:
 
     def answer(self, requests: Sequence[Request], tick: Tick = lambda requests: None) -> list[Answer]:
         """The answers in the order of the requests, which may be of several kinds."""
-        answers: dict[int, Answer] = {}
-        for kind, method in ((Likelihood, self.likelihoods), (Rolling, self.rolling), (Generate, self.generate)):
-            chosen = [i for i, request in enumerate(requests) if isinstance(request, kind)]
-            if chosen:
-                found = method([requests[i] for i in chosen], tick)  # type: ignore[operator]
-                answers.update(zip(chosen, found, strict=True))
-        return [answers[i] for i in range(len(requests))]
+        pairs = iter(self.likelihoods([r for r in requests if isinstance(r, Likelihood)], tick))
+        texts = iter(self.rolling([r for r in requests if isinstance(r, Rolling)], tick))
+        written = iter(self.generate([r for r in requests if isinstance(r, Generate)], tick))
+        sources: dict[type, Iterator[Answer]] = {Likelihood: pairs, Rolling: texts, Generate: written}
+        return [next(sources[type(request)]) for request in requests]
 
     def likelihoods(self, requests: Sequence[Likelihood], tick: Tick = lambda rows: None) -> list[Scored]:
         """Log-likelihood of each continuation after its context."""
-        rows = [self.row(request) for request in requests]
-        longest = max(rows, key=lambda row: len(row.ids), default=None)
-        if longest is not None and len(longest.ids) - 1 > self.context_tokens:
-            raise ValueError(
-                f"a question has {len(longest.ids)} tokens and the model's context {self.context_tokens}: "
-                f"ask with fewer shots; nothing is cut off in silence"
-            )
-        return [_sum(scores) for scores in self.scores(rows, tick)]
+        return [_sum(scores) for scores in self.scores(self.pairs(requests), tick)]
 
     def rolling(self, requests: Sequence[Rolling], tick: Tick = lambda rows: None) -> list[Scored]:
-        """Log-likelihood of each text, in windows of the model's context that do not overlap but for the last."""
-        windows, owners = [], []
-        for number, request in enumerate(requests):
-            for window in self.windows(self.encode(request.text, special=False)):
-                windows.append(window)
-                owners.append(number)
-        parts: list[list[RowScores]] = [[] for _ in requests]
-        for number, scores in zip(owners, self.scores(windows, lambda rows: None), strict=True):
-            parts[number].append(scores)
+        """Log-likelihood of each text."""
+        texts = [self.windows(request) for request in requests]
+        scores = iter(self.scores([window for windows in texts for window in windows]))
+        parts = [[next(scores) for _ in windows] for windows in texts]
         tick(len(requests))
-        empty = next((i for i, own in enumerate(parts) if not own), None)
-        if empty is not None:
-            raise ValueError(f"text {empty} is empty; drop it")
         return [_sum(RowScores(*map(torch.cat, zip(*own, strict=True)))) for own in parts]
 
     def generate(self, requests: Sequence[Generate], tick: Tick = lambda rows: None) -> list[Written]:
@@ -75,35 +57,62 @@ class Answerer:
             prompts = [self.prompt_ids(requests[i].prompt) for i in chosen]
             drawn = self.policy.sample(prompts, Sampling(temperature=0, max_new_tokens=limit), seed=0, tick=tick)
             for i, (sample,) in zip(chosen, drawn, strict=True):
-                answers[i] = self._written(requests[i], sample.ids, sample.finished)
+                text = self.policy.tokenizer.decode(sample.ids, skip_special_tokens=True)
+                ends = [text.index(stop) for stop in requests[i].stop if stop and stop in text]
+                text = text[: min(ends)] if ends else text
+                answers[i] = Written(text, sample.finished or bool(ends), len(sample.ids))
         return [answers[i] for i in range(len(requests))]
 
-    def scores(self, rows: Sequence[Asked], tick: Tick) -> list[RowScores]:
+    def rows(self, requests: Sequence[Request]) -> list[Asked]:
+        """The token rows behind requests for likelihoods, as `answer` scores them."""
+        pairs = iter(self.pairs([r for r in requests if isinstance(r, Likelihood)]))
+        parts = [self.windows(r) if isinstance(r, Rolling) else [next(pairs)] for r in requests]
+        return [row for part in parts for row in part]
+
+    def scores(self, rows: Sequence[Asked], tick: Tick = lambda rows: None) -> list[RowScores]:
         """Log-probabilities of the asked tokens of each row."""
         return row_scores(self.policy.trunk, self.policy.model.get_output_embeddings(), rows, tick=tick)
 
-    def row(self, request: Likelihood) -> Asked:
-        """A request as tokens. Raises ValueError where the continuation has no token of its own."""
-        if self.in_chat:
-            prompt, answer = self.prompt_ids(request.context), request.continuation.lstrip(" ")
-            ids = [*prompt, *self.encode(answer, special=False)]
-        elif not request.context:
-            prompt, ids = [self.start_token], [self.start_token, *self.encode(request.continuation, special=False)]
-        else:
-            context = request.context.rstrip()
-            prompt = self.encode(context) if context else [self.start_token]
-            ids = self.encode(request.context + request.continuation)
-        if len(ids) <= len(prompt):
-            raise ValueError(f"{request.continuation!r} adds no token to what stands before it")
-        return Asked(ids, len(prompt))
+    def pairs(self, requests: Sequence[Likelihood]) -> list[Asked]:
+        """Contexts and continuations as tokens.
 
-    def windows(self, ids: Sequence[int]) -> list[Asked]:
-        """A long text in parts: each predicts as much as fits after one token before it; the last looks back further.
-
-        As the lm-evaluation-harness' windows with a context of 1.
+        Raises ValueError for one that is longer than the model's context (nothing is cut off in silence), or whose
+        continuation has no token of its own.
         """
-        size = self.context_tokens
-        rows = [Asked([self.start_token, *ids[:size]], 1)] if ids else []
+        texts = [request.context + request.continuation for request in requests]
+        if self.in_chat:
+            prompts = [self.prompt_ids(request.context) for request in requests]
+            answers = self.encode([request.continuation.lstrip(" ") for request in requests], special=False)
+            wholes = [prompt + answer for prompt, answer in zip(prompts, answers, strict=True)]
+        else:
+            contexts = [request.context.rstrip() for request in requests]
+            different = list(dict.fromkeys(contexts))  # the choices of a question have one context
+            encoded = dict(zip(different, self.encode(different), strict=True)) | {"": [self.start_token]}
+            prompts = [encoded[context] for context in contexts]
+            bare = iter(
+                self.encode([t for t, context in zip(texts, contexts, strict=True) if not context], special=False)
+            )
+            full = iter(self.encode([t for t, context in zip(texts, contexts, strict=True) if context]))
+            wholes = [next(full) if context else [self.start_token, *next(bare)] for context in contexts]
+        for request, ids, prompt in zip(requests, wholes, prompts, strict=True):
+            if len(ids) <= len(prompt):
+                raise ValueError(f"{request.continuation!r} adds no token to what stands before it")
+            if len(ids) - 1 > self.context_tokens:
+                raise ValueError(
+                    f"a question has {len(ids)} tokens and the model's context {self.context_tokens}: ask with fewer "
+                    f"shots; nothing is cut off in silence"
+                )
+        return [Asked(ids, len(prompt)) for ids, prompt in zip(wholes, prompts, strict=True)]
+
+    def windows(self, request: Rolling) -> list[Asked]:
+        """A text in parts of the model's context: each predicts all but its first token, the last only what is left.
+
+        As the lm-evaluation-harness' windows with a context of 1. Raises ValueError for an empty text.
+        """
+        ids, size = self.encode([request.text], special=False)[0], self.context_tokens
+        if not ids:
+            raise ValueError("a text is empty; drop it")
+        rows = [Asked([self.start_token, *ids[:size]], 1)]
         for done in range(size, len(ids), size):
             end = min(done + size, len(ids))
             rows.append(Asked(ids[end - size - 1 : end], size + 1 - (end - done)))
@@ -112,23 +121,20 @@ class Answerer:
     def prompt_ids(self, text: str) -> list[int]:
         """A prompt to be gone on from."""
         if not self.in_chat:
-            return self.encode(text) if text else [self.start_token]
+            return self.encode([text])[0] if text else [self.start_token]
         return self.policy.chat.prompt_ids((Message(role="user", content=text),))
 
-    def encode(self, text: str, *, special: bool = True) -> list[int]:
+    def encode(self, texts: Sequence[str], *, special: bool = True) -> list[list[int]]:
         """Token ids; with `special`, what the tokenizer puts in front by default (a start token, or nothing)."""
-        return cast("list[int]", self.policy.tokenizer.encode(text, add_special_tokens=special))
+        if not texts:
+            return []
+        return cast("list[list[int]]", self.policy.tokenizer(list(texts), add_special_tokens=special)["input_ids"])
 
     @property
     def start_token(self) -> int:
         """What stands before a text that has nothing before it: the start token, else the end token."""
         tokenizer = self.policy.tokenizer
         return tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-
-    def _written(self, request: Generate, ids: list[int], finished: bool) -> Written:
-        text = self.policy.tokenizer.decode(ids, skip_special_tokens=True)
-        ends = [text.index(stop) for stop in request.stop if stop and stop in text]
-        return Written(text[: min(ends)] if ends else text, finished or bool(ends), len(ids))
 
 
 def _sum(scores: RowScores) -> Scored:

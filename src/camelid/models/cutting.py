@@ -1,7 +1,7 @@
 """A smaller model out of a larger one: some of its layers, in their order. What is left writes nonsense until healed.
 
-A residual network loses little with a layer from its middle and much with the first or last (Sajjad et al. 2020,
-arXiv:2004.03844; Gromov et al. 2024, arXiv:2403.17887), so `spread` keeps both ends.
+A residual network loses little with a layer from its middle and much with the first or last ones (Men et al. 2024,
+arXiv:2403.03853; Gromov et al. 2024, arXiv:2403.17887), so `ends` cuts a block out of the middle.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ It serves training as well: a prompt with K completions is K rows with a common 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ PIECE = 512
 class Asked(NamedTuple):
     """A row of tokens of which those from `start` on are predicted."""
 
-    ids: Sequence[int]
+    ids: list[int]
     start: int
 
 
@@ -33,7 +34,7 @@ class Piece(NamedTuple):
 
     first: int
     """Place of the first of them in the pack."""
-    count: int
+    width: int
     path: list[int]
     """Places of all tokens from the end of what is kept to the last of these."""
 
@@ -68,7 +69,7 @@ def plan(rows: Sequence[Asked], pack_tokens: int) -> list[Pack | Kept]:
     # The last token of a row predicts nothing that is asked.
     inputs = [np.asarray(row.ids[:-1], dtype=np.int64) for row in rows]
     order = sorted(range(len(rows)), key=lambda i: rows[i].ids[:-1])
-    shared = [0] + [_common(inputs[a], inputs[b]) for a, b in zip(order, order[1:], strict=False)]
+    shared = [0] + [_common(inputs[a], inputs[b]) for a, b in pairwise(order)]
     return list(_Planner(rows, inputs, order, shared, pack_tokens).steps(0, len(order), 0))
 
 
@@ -104,7 +105,8 @@ class _Planner(NamedTuple):
         return min([states, *self.shared[low + 1 : high]])
 
     def packs(self, places: list[int], depth: int) -> Iterator[Pack]:
-        pack, path, last = Pack([], [], [], []), [], np.zeros(0, dtype=np.int64)
+        pack, last = Pack([], [], [], []), np.zeros(0, dtype=np.int64)
+        path: list[int] = []
         for place in places:
             number = self.order[place]
             ids = self.inputs[number]

@@ -54,18 +54,20 @@ class Tree:
 def make_tree(pieces: Sequence[Piece], device: torch.device, kept: Sequence[tuple[Tensor, Tensor]] = ()) -> Tree:
     """The tiles of a pack."""
     groups: list[list[Piece]] = []
-    for piece in sorted(pieces, key=lambda p: (-p.count, -len(p.path))):
-        widest = groups[-1][0].count if groups else 0
-        if groups and (piece.count >= ALIKE * widest or piece.count >= widest - 2):
+    for piece in sorted(pieces, key=lambda p: (-p.width, -len(p.path))):
+        widest = groups[-1][0].width if groups else 0
+        if groups and (piece.width >= ALIKE * widest or piece.width >= widest - 2):
             groups[-1].append(piece)
         else:
             groups.append([piece])
     tiles, offset = [], 0
-    back = torch.empty(sum(piece.count for piece in pieces), dtype=torch.long)
+    back = torch.empty(sum(piece.width for piece in pieces), dtype=torch.long)
     for group in groups:
-        width, length = group[0].count, max(len(piece.path) for piece in group)
+        width, length = group[0].width, max(len(piece.path) for piece in group)
         column = torch.arange(width)
-        first, count, end = (torch.tensor(x)[:, None] for x in zip(*((p[0], p[1], len(p[2])) for p in group)))
+        first, count, end = (
+            torch.tensor(x)[:, None] for x in zip(*((p[0], p[1], len(p[2])) for p in group), strict=True)
+        )
         real = column < count  # (S, L)
         back[(first + column)[real]] = offset + real.flatten().nonzero()[:, 0]
         offset += real.numel()

@@ -10,7 +10,7 @@ and a measure the numbers of all questions into an estimate with its interval.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +35,9 @@ class Question:
     """Part of the benchmark that it belongs to, such as MMLU's subject."""
     header: str = ""
     """What stands before the examples."""
+
+    def with_header(self, header: str) -> Question:
+        return replace(self, header=header)
 
 
 class Measure(NamedTuple):
@@ -69,6 +72,13 @@ class Task:
     """Between examples, and between the last one and the question."""
     folder: str = "benchmarks"
     """Where in the data `source` lies."""
+
+    def path(self, data: Path) -> Path:
+        """Its file below a folder of data. Raises ValueError where there is none."""
+        path = data / self.folder / self.source
+        if not path.exists():
+            raise ValueError(f"no {path}; --data names the folder that holds {self.folder}/{self.source}")
+        return path
 
     def questions(self, path: Path) -> list[Question]:
         """All questions of the file. Raises ValueError for a file without any."""
