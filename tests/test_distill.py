@@ -51,7 +51,8 @@ def documents(tmp_path_factory) -> Path:
 
 
 def distil(tmp_path: Path, teacher: Path, text: Path, **changes) -> tuple[Path, dict]:
-    settings = DistillSettings(model=MODEL, **{"keep_layers": 2, "cut": "spread", "max_tokens": 64, "held_out": 6, **changes})
+    few = {"keep_layers": 2, "cut": "spread", "max_tokens": 64, "held_out": 6}
+    settings = DistillSettings(model=MODEL, **few | changes)
     path = execute([Stage("distill", train_distill, settings, {"model": teacher, "text": text})], tmp_path)["distill"]
     manifest = read_manifest(path)
     assert manifest is not None

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from camelid import __version__, process
-from camelid.commands import eval_words
+from camelid.commands import compare_words, eval_words
 
 STAGES = {
     "import": "camelid.collect.stage:import_data",
@@ -108,7 +108,7 @@ def _add_eval(commands: Any) -> None:
 
 
 def _add_compare(commands: Any) -> None:
-    eval_words.add_compare(commands, _command)
+    compare_words.add(commands, _command)
 
 
 def _add_stages(commands: Any) -> None:

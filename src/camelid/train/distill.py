@@ -35,9 +35,9 @@ class DistillSettings(TrainSettings):
     keep_layers: int = Field(default=20, ge=1)
     """Layers of the student."""
     cut: Cut = "ends"
-    """Which layers stay: those at both ends, the first ones, or layers spread over the model. Before healing, SmolLM2 cut
-    to 25, 20, 15 and 10 layers has 3.8, 7.1, 9.1 and 13.0 nats a token with both ends, 4.5, 10.3, 13.1 and 14.5 spread
-    (3.2 whole; 2,304 tokens of chats)."""
+    """Which layers stay: those at both ends, the first ones, or layers spread over the model. Before healing, SmolLM2
+    cut to 25, 20, 15, 10 layers has 3.8, 7.1, 9.1, 13.0 nats a token with both ends and 4.5, 10.3, 13.1, 14.5 spread
+    (3.2 whole; on 2,304 tokens of chats)."""
     temperature: float = Field(default=1.0, gt=0)
     """Both distributions are taken at this temperature in the KL."""
     alpha: float = Field(default=0.5, ge=0, le=1)
