@@ -229,6 +229,18 @@ def test_without_a_reference_the_second_is_the_reference(files, capsys):
     assert [model["name"] for model in result["models"]] == ["a"]
 
 
+def test_two_files_of_one_model_keep_apart(files, capsys, monkeypatch):
+    monkeypatch.chdir(files)
+    for folder in ("one", "two"):
+        (files / folder).mkdir()
+        rows = [{"prompt": user(f"prompt {i}"), "text": f"{folder} {i}", "model": "m"} for i in range(5)]
+        (files / folder / "answers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["compare", "one", "two", "--reference", "ref.json", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert [model["name"] for model in result["models"]] == ["one", "two"]
+    assert result["n"] == 5
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

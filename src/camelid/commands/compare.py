@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from camelid.commands import say
+from camelid.commands.runs import newest_model
 from camelid.durable import write_json
 from camelid.evaluate.imitation.answer_files import Answers, read_answers
 from camelid.evaluate.imitation.comparison import Comparison, Side
@@ -38,18 +40,25 @@ def compare(arguments: argparse.Namespace) -> int:
 
 def _answers(arguments: argparse.Namespace) -> tuple[list[Answers], Answers]:
     """(models, reference): A and B and the reference, or without one A against B. Models are sampled from."""
-    files = {
-        word: read_answers(word) for word in (arguments.a, arguments.b, arguments.reference) if Path(word).is_file()
-    }
+    words = [arguments.a, arguments.b, *([arguments.reference] if arguments.reference else [])]
+    files = {word: read_answers(file) for word in words if (file := _file(word))}
     if arguments.reference and arguments.reference not in files:
         raise ValueError(f"no reference file {arguments.reference}")
     prompts = _prompts(arguments, list(files.values()))
-    read = [files[word] if word in files else _sampled(word, prompts, arguments) for word in (arguments.a, arguments.b)]
+    read = [files[word] if word in files else _sampled(word, prompts, arguments) for word in words]
+    if len({answers.name for answers in read}) < len(read):  # two folders called alike, two files of one model
+        read = [replace(answers, name=word) for answers, word in zip(read, words, strict=True)]
     if arguments.out:
-        for answers, word in zip(read, (arguments.a, arguments.b), strict=True):
+        for answers, word in zip(read, words, strict=True):
             if word not in files:
                 _keep(answers, Path(arguments.out))
-    return (read, files[arguments.reference]) if arguments.reference else ([read[0]], read[1])
+    return (read[:2], read[2]) if arguments.reference else (read[:1], read[1])
+
+
+def _file(word: str) -> Path | None:
+    """A file of answers: itself, or answers.jsonl in the folder of an evaluation."""
+    inside = Path(word) / "answers.jsonl"
+    return Path(word) if Path(word).is_file() else inside if inside.is_file() else None
 
 
 def _prompts(arguments: argparse.Namespace, files: list[Answers]) -> list[Messages]:
@@ -71,12 +80,16 @@ def _sampled(word: str, prompts: list[Messages], arguments: argparse.Namespace) 
     from camelid.models.sampler import Sampling
     from camelid.progress import progress
 
-    folder = resolve_model(word)
+    run = Path(word)
+    folder = newest_model(run) if (run / "run.json").exists() else resolve_model(word)
+    if folder is None:
+        raise ValueError(f"no stage of {word} has left a language model yet")
     if not prompts:
         raise ValueError(f"{word} is a model and there is nothing to ask it: name --reference or --prompts")
     sampling = Sampling(temperature=arguments.temperature, max_new_tokens=arguments.max_new_tokens)
     with progress(f"answers of {folder.name}", len(prompts)) as tick:
-        return sample_answers(folder, prompts, sampling, name=folder.name, tick=tick)
+        name = folder.parent.name if folder.name == "model" else folder.name
+        return sample_answers(folder, prompts, sampling, name=name, tick=tick)
 
 
 def _scores(judge: str, several: list[Answers]) -> list[dict[str, float]]:
@@ -92,7 +105,7 @@ def _scores(judge: str, several: list[Answers]) -> list[dict[str, float]]:
 def _keep(answers: Answers, folder: Path) -> None:
     """A sampled model's answers, for the next comparison."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"{answers.name}.jsonl").open("w", encoding="utf-8") as file:
+    with (folder / f"{answers.name.replace('/', '-')}.jsonl").open("w", encoding="utf-8") as file:
         for key, text in answers.texts.items():
             prompt = [message.model_dump() for message in answers.prompts[key]]
             file.write(json.dumps({"prompt": prompt, "text": text, "model": answers.name}, ensure_ascii=False) + "\n")

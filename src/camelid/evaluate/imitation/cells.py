@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,24 +141,36 @@ def counted_tasks(starts: Sequence[Facts], floors: dict[str, float]) -> tuple[li
     return counted, left_out
 
 
+BOUNDS = {"similarity": (-1.0, 1.0), "length_correlation": (-1.0, 1.0), "words": (0.0, math.inf)}
+"""What a measure can be; the others are shares."""
+
+
 def pool(ones: Sequence[One], tasks: Sequence[str]) -> Cell:
     """The models of a cell, which differ in their seed alone, as one."""
     first = ones[0].name
 
     def style(field: str) -> Estimate | None:
         found = [getattr(one.style, field) for one in ones]
-        return None if any(e is None for e in found) else over_seeds(found)
+        return None if any(e is None for e in found) else _inside(over_seeds(found), *BOUNDS.get(field, (0.0, 1.0)))
 
-    facts = {task: over_seeds([one.facts[task] for one in ones]) for task in ones[0].facts}
+    def share(estimates: Sequence[Estimate]) -> Estimate:
+        return _inside(over_seeds(estimates), 0.0, 1.0)
+
+    facts = {task: share([one.facts[task] for one in ones]) for task in ones[0].facts}
     return Cell(
         layers=first.layers,
         kind=first.kind,
         amount=first.amount,
         seeds=len(ones),
         style={field: e for field in STYLE if (e := style(field)) is not None},
-        wins=over_seeds([one.wins for one in ones]),
-        wins_length_controlled=over_seeds([one.wins_length_controlled for one in ones]),
+        wins=share([one.wins for one in ones]),
+        wins_length_controlled=share([one.wins_length_controlled for one in ones]),
         facts=facts,
-        knowledge=over_seeds([mean_accuracy(one.facts, tasks) for one in ones]) if tasks else None,
+        knowledge=share([mean_accuracy(one.facts, tasks) for one in ones]) if tasks else None,
         items=tuple(one.items for one in ones),
     )
+
+
+def _inside(estimate: Estimate, lowest: float, highest: float) -> Estimate:
+    """The interval cut to what can be."""
+    return estimate._replace(low=max(estimate.low, lowest), high=min(estimate.high, highest))
