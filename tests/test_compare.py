@@ -266,6 +266,21 @@ def test_two_models_answer_the_references_prompts(files, tied_llama, capsys):
     assert len(kept.texts) == 3
 
 
+def test_a_judge_says_who_wins_against_the_reference(files, tied_llama, capsys):
+    from camelid.models.optimizer import OptimizerSettings
+    from camelid.models.reward_model import RewardModel
+    from camelid.models.trunk import ModelSettings
+
+    settings = ModelSettings(precision="float32", lora_rank=4)
+    RewardModel.create(tied_llama, settings, OptimizerSettings(), num_layers=1, seed=0).save(files / "judge", "")
+    words = ["compare", str(files / "ref.json"), str(files / "b.json"), "--reference", str(files / "ref.json")]
+    assert main([*words, "--judge", str(files / "judge"), "--json", "--out", str(files / "out")]) == 0
+    same, other = json.loads(capsys.readouterr().out)["models"]
+    assert same["win_rate"]["value"] == 50  # the same answers: ties all
+    assert 0 <= other["length_controlled_win_rate"]["value"] <= 100
+    assert (files / "out" / "wins.png").exists()
+
+
 @needs_data
 def test_vicuna_writes_more_like_gpt4_than_alpaca_does():
     """Recorded answers to AlpacaEval's 805 instructions; the study found imitators of ChatGPT to list as it does."""

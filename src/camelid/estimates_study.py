@@ -16,8 +16,8 @@ PAGE_SECONDS = 8.0
 """Bootstraps of some tens of cells, figures and page."""
 QUESTION_TOKENS, CHOICE_TOKENS = 30, 6
 """A question of ARC-easy and its right choice."""
-ITEM_TOKENS = {"arc_easy": 55, "piqa": 60, "boolq": 160, "lambada": 95}
-OTHER_ITEM_TOKENS, HEAD_TOKENS = 100, 20
+ITEM_TOKENS = {"arc_easy": 46, "piqa": 60, "boolq": 151, "lambada": 82}
+OTHER_ITEM_TOKENS, HEAD_TOKENS = 100, 17
 """An item of a benchmark with all its choices, and how many of its tokens are scored."""
 JUDGED_TOKENS = 40, 120
 """An instruction of AlpacaEval and an answer to it."""

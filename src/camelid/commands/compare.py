@@ -47,7 +47,11 @@ def _answers(arguments: argparse.Namespace) -> tuple[list[Answers], Answers]:
     prompts = _prompts(arguments, list(files.values()))
     read = [files[word] if word in files else _sampled(word, prompts, arguments) for word in words]
     if len({answers.name for answers in read}) < len(read):  # two folders called alike, two files of one model
-        read = [replace(answers, name=word) for answers, word in zip(read, words, strict=True)]
+        read = [
+            replace(answers, name="/".join(Path(word).parts[-2:])) for answers, word in zip(read, words, strict=True)
+        ]
+    if read[0].name == read[1].name:
+        read[1] = replace(read[1], name=f"{read[1].name} (B)")
     if arguments.out:
         for answers, word in zip(read, words, strict=True):
             if word not in files:
