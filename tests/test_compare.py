@@ -93,6 +93,7 @@ def test_style_by_hand():
     assert style.lists_where_reference_does.value == 0.5
     assert style.lists_where_reference_does_not.value == 0.5
     assert style.list_agreement.value == pytest.approx(0.0)
+    assert style.same_list_use.value == 0.5  # on prompts 1 and 4
     # Words: ours 4, 3, 4, 1; theirs 4, 4, 1, 1. Means 3 and 2.5; cov = (1.5 + 0 - 1.5 + 3) / 4 = 0.75;
     # var = 6/4 and 9/4; r = 0.75 / sqrt(1.5 x 2.25) = 0.408248.
     assert style.length_correlation.value == pytest.approx(0.408248, abs=1e-6)

@@ -148,7 +148,7 @@ def _rows(result: Comparison) -> list[tuple[str, list[str]]]:
         row("similarity of style", lambda s: s.style.similarity, 1),
         row("lists where it lists, %", lambda s: s.style.lists_where_reference_does, 100),
         row("lists where it does not, %", lambda s: s.style.lists_where_reference_does_not, 100),
-        row("list used alike, %", lambda s: None, 100, "same_list_use"),
+        row("lists used alike, %", lambda s: s.style.same_list_use, 100, "same_list_use"),
         row("length correlation", lambda s: s.style.length_correlation, 1),
         row("unigram F1", lambda s: s.style.unigram_f1, 1, "unigram_f1"),
         row("unigram recall", lambda s: s.style.unigram_recall, 1),

@@ -32,6 +32,8 @@ class Style:
     exist). 0 for answers that have nothing to do with the reference's, 1 for the same answers."""
     lists_where_reference_does: Estimate | None
     lists_where_reference_does_not: Estimate | None
+    same_list_use: Estimate
+    """Share of prompts on which both list or neither does."""
     list_agreement: Estimate | None
     """Youden's J: the first share less the second. 0 if lists come whatever the prompt, 1 if just where they should."""
     length_correlation: Estimate | None
@@ -89,6 +91,7 @@ def style_of(answers: Sequence[str], references: Sequence[str], *, num_resamples
         similarity=bootstrap_statistic(n, similarity, num_resamples=num_resamples),
         lists_where_reference_does=_share(lists[wanted == 1]),
         lists_where_reference_does_not=_share(lists[wanted == 0]),
+        same_list_use=proportion(float((lists == wanted).sum()), n),
         list_agreement=estimate(agreement),
         length_correlation=estimate(correlation),
         unigram_recall=bootstrap_mean([o.recall for o in unigrams]),
