@@ -86,9 +86,10 @@ def changes(cells: Sequence[Cell], own_task: str, counted: Sequence[str]) -> lis
             "similarity of style": less(cell.style["similarity"], start.style["similarity"]),
             "win rate at equal length": less(cell.wins_length_controlled, start.wins_length_controlled),
         }
-        groups = {"knowledge": counted, "others": [task for task in counted if task != own_task]}
+        groups = {"knowledge": list(counted)}
         if own_task:
             groups[own_task] = [own_task]
+            groups[f"knowledge without {own_task}"] = [task for task in counted if task != own_task]
         for name, tasks in groups.items():
             if tasks:
                 found[name] = paired_change(cell.items, start.items[0], tasks)
