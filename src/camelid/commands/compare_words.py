@@ -1,16 +1,13 @@
 """The words of `camelid compare`; what it does is in `compare`.
 
-Imports nothing of ours, so that `camelid --help` stays quick.
+Imports nothing else of ours, so that `camelid --help` stays quick.
 """
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable
 from typing import Any
 
-Command = Callable[..., argparse.ArgumentParser]
-"""As in `eval_words`."""
+from camelid.commands.eval_words.kinds import Command
 
 
 def add(commands: Any, command: Command) -> None:

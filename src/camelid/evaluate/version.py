@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from camelid.durable import append_json_lines, keep_whole_chunks, read_whole_lines, write_json
 from camelid.evaluate.refusals import is_refusal
 from camelid.functional.diversity import distinct_ngrams, repetition
-from camelid.functional.statistics import bootstrap_mean, length_controlled_win_rate, proportion, win_rate
+from camelid.functional.length_control import length_controlled_win_rate
+from camelid.functional.statistics import bootstrap_mean, proportion, win_rate
 from camelid.models.batch import Row
 from camelid.models.policy import Policy
 from camelid.models.reward_model import RewardModel

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from .statistics import Estimate, _bootstrap
+from .statistics import Estimate, bootstrap
 
 Floats = NDArray[np.float64]
 
@@ -26,7 +26,7 @@ def bootstrap_statistic(
     The value is that of every unit counted once, and NaN where even that does not exist: callers should ask first.
     """
     value = float(statistic(np.ones((1, n)))[0])
-    resampled = _bootstrap(n, statistic, num_resamples, seed)
+    resampled = bootstrap(n, statistic, num_resamples, seed)
     defined = resampled[np.isfinite(resampled)]
     if n < 2 or len(defined) < LEAST_DEFINED * num_resamples:
         return Estimate(value, -math.inf, math.inf, n, math.inf)

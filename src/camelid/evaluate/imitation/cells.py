@@ -13,8 +13,9 @@ from pydantic import BaseModel, ConfigDict
 
 from camelid.evaluate.imitation.facts import Facts, Scores, mean_accuracy
 from camelid.evaluate.imitation.measures import Style, style_of
+from camelid.functional.length_control import length_controlled_win_rate
 from camelid.functional.seeds import over_seeds
-from camelid.functional.statistics import Estimate, length_controlled_win_rate, proportion, win_rate
+from camelid.functional.statistics import Estimate, proportion, win_rate
 from camelid.functional.style import num_words
 from camelid.types import iterate_json_lines
 

@@ -15,9 +15,9 @@ import numpy as np
 from camelid.evaluate.imitation.answer_files import Answers, common_keys
 from camelid.evaluate.imitation.facts import Facts, less, mean_accuracy
 from camelid.evaluate.imitation.measures import Style, style_of
+from camelid.functional.length_control import length_controlled_win_rate
 from camelid.functional.statistics import (
     Estimate,
-    length_controlled_win_rate,
     paired_bootstrap_difference,
     win_rate,
 )
