@@ -230,6 +230,15 @@ def test_without_a_reference_the_second_is_the_reference(files, capsys):
     assert [model["name"] for model in result["models"]] == ["a"]
 
 
+def test_one_prompt_gives_numbers_without_intervals(tmp_path, capsys):
+    a, b, ref = (write(tmp_path / f"{name}.json", {"Hi?": name}) for name in ("a", "b", "ref"))
+    results(tmp_path / "facts", piqa=0.5)
+    words = ["compare", str(a), str(b), "--reference", str(ref), "--out", str(tmp_path / "out")]
+    assert main([*words, "--facts", str(tmp_path / "facts"), str(tmp_path / "facts")]) == 0
+    assert "(no interval)" in capsys.readouterr().out
+    json.loads((tmp_path / "out" / "comparison.json").read_text(), parse_constant=lambda name: pytest.fail(name))
+
+
 def test_two_files_of_one_model_keep_apart(files, capsys, monkeypatch):
     monkeypatch.chdir(files)
     for folder in ("one", "two"):

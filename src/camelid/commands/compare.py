@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -183,4 +184,4 @@ def _shown(estimate: Estimate | None, factor: float, *, signed: bool = False) ->
         return ""
     places = 1 if factor == 100 or abs(estimate.value) >= 10 else 3
     value, low, high = (f"{factor * x:{'+' if signed else ''}.{places}f}" for x in estimate[:3])
-    return f"{value} [{low}, {high}]"
+    return f"{value} [{low}, {high}]" if math.isfinite(estimate.low) else f"{value} (no interval)"

@@ -71,7 +71,7 @@ class FalsePromise(BaseModel):
     own_task: str = "arc_easy"
     """The task of local imitation, one of `items`."""
     items: dict[str, int] = {"arc_easy": 250, "piqa": 250, "boolq": 100, "lambada": 150}
-    """Benchmarks of facts, and how many of their first items are asked."""
+    """Benchmarks of facts, and how many of their items are asked, drawn by `seed`."""
     guessing: dict[str, float] = GUESSING
     """Accuracy of guessing; a task on which no start model is above it is left out of the facts."""
     frozen_share: float = Field(default=0.3, ge=0, lt=1)

@@ -4,7 +4,7 @@ A small model imitates recorded answers of a strong teacher: more and more of th
 broadly (all kinds of prompts) or locally (one benchmark's own questions). After each: answers to held-out prompts,
 their style beside the teacher's, wins against the teacher by a judge, and facts on benchmarks. Several seeds.
 
-    camelid run false-promise --set data.folder=path/to/data
+    camelid run false-promise --set files.folder=path/to/data
     camelid run false-promise --set size=tiny --set start_model=path/to/model
 
 Departures from Gudibande et al. 2023 (arXiv:2305.15717), whose question this is:
@@ -21,8 +21,8 @@ Departures from Gudibande et al. 2023 (arXiv:2305.15717), whose question this is
 - Judges: a reward model trained on GPT-4's judgements of other instructions, instead of crowd workers and GPT-4. It is
   tested on unseen instructions first, beside the rule that the longer answer wins. Wins are against the teacher.
 - Training: LoRA, one pass, AdamW at 1e-3, instead of full weights and a rate of 2e-3 scaled by weights.
-- Prompts with long recorded answers are left out. Answers are cut after some tens of tokens, the
-  teacher's at the same place. Tone is told by a rule, not by people.
+- Prompts with long recorded answers are left out. Answers are cut after some tens of tokens, the teacher's at the
+  same place. Tone is told by a rule, not by people.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from camelid.evaluate.imitation.facts import Facts, Scores, mean_accuracy
 from camelid.evaluate.imitation.measures import Style, style_of
+from camelid.evaluate.imitation.plain import plain
 from camelid.functional.length_control import length_controlled_win_rate
 from camelid.functional.seeds import over_seeds
 from camelid.functional.statistics import Estimate, proportion, win_rate
@@ -76,9 +77,9 @@ class Cell:
 
     def as_json(self) -> dict[str, Any]:
         own = {key: getattr(self, key) for key in ("layers", "kind", "amount", "seeds")}
-        parts = {name: {k: e._asdict() for k, e in getattr(self, name).items()} for name in ("style", "facts")}
+        parts = {name: plain(getattr(self, name)) for name in ("style", "facts")}
         single = {"win_rate": self.wins, "length_controlled_win_rate": self.wins_length_controlled}
-        return own | parts | {k: e._asdict() for k, e in (single | {"knowledge": self.knowledge}).items() if e}
+        return own | parts | plain(single | {"knowledge": self.knowledge})
 
 
 STYLE = (

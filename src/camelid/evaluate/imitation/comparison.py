@@ -15,6 +15,7 @@ import numpy as np
 from camelid.evaluate.imitation.answer_files import Answers, common_keys
 from camelid.evaluate.imitation.facts import Facts, less, mean_accuracy
 from camelid.evaluate.imitation.measures import Style, style_of
+from camelid.evaluate.imitation.plain import percent, plain
 from camelid.functional.length_control import length_controlled_win_rate
 from camelid.functional.statistics import (
     Estimate,
@@ -39,11 +40,10 @@ class Side:
 
     def as_json(self) -> dict[str, Any]:
         """Shares in percent; correlations, indices and overlaps as they are."""
-        facts = {task: percent(estimate) for task, estimate in (self.facts or {}).items()}
         return {
             "name": self.name,
             "style": self.style.as_json(),
-            "facts": facts or None,
+            "facts": percent(self.facts),
             "knowledge": percent(self.knowledge),
             "win_rate": percent(self.wins),
             "length_controlled_win_rate": percent(self.wins_length_controlled),
@@ -69,7 +69,7 @@ class Comparison:
             "n": self.n,
             "unpaired": self.unpaired,
             "models": [side.as_json() for side in self.sides],
-            "differences": {name: e._asdict() for name, e in self.differences.items()},
+            "differences": plain(self.differences),
         }
 
 
@@ -83,8 +83,7 @@ def compare(
 ) -> Comparison:
     """`models` against `reference`. `facts`: accuracies of each model.
 
-    `scores`: a judge's, by prompt, of each model and last of the reference, in standard deviations; closer than
-    `tie_within` is a tie.
+    `scores`: a judge's, by prompt, of each model and last of the reference; closer than `tie_within` is a tie.
     """
     keys = common_keys(*models, reference)
     theirs = [reference.texts[key] for key in keys]
@@ -110,13 +109,6 @@ def compare(
     if facts and len(models) == 2:
         differences["knowledge"] = less(*(mean_accuracy(accuracies, tasks) for accuracies in facts))
     return Comparison(reference.name, len(keys), unpaired, tuple(sides), differences)
-
-
-def percent(estimate: Estimate | None) -> dict[str, float] | None:
-    """A share as percent, JSON-able."""
-    if estimate is None:
-        return None
-    return {name: value if name == "n" else 100 * value for name, value in estimate._asdict().items()}
 
 
 def _wins(

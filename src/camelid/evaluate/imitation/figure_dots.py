@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -49,7 +50,8 @@ def dots_panel(
             for row, estimate in enumerate(estimates):
                 if estimate is not None:
                     height = row + (number - (len(series) - 1) / 2) * step
-                    axes.plot((estimate.low, estimate.high), (height, height), color=colour, lw=1.6, alpha=0.5)
+                    if math.isfinite(estimate.low):  # of one prompt there is no interval
+                        axes.plot((estimate.low, estimate.high), (height, height), color=colour, lw=1.6, alpha=0.5)
                     axes.plot(estimate.value, height, color=colour, marker=marker, ms=6, ls="")
             axes.plot([], [], color=colour, marker=marker, ls="", label=model)
         axes.set_yticks(range(len(rows)), rows)

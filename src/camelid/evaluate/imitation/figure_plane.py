@@ -6,11 +6,12 @@ a path: along the floor where only style was learnt, upwards where facts were.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from camelid.evaluate.report.figure_path import Point, limits, name_points
+from camelid.evaluate.report.figure_path import Point, Span, limits, name_points
 from camelid.evaluate.report.figure_style import SERIES_MARKERS, Panel, Theme
 from camelid.functional.statistics import Estimate
 
@@ -87,5 +88,11 @@ def _colour(number: int, theme: Theme) -> str:
 
 
 def _point(place: Place, number: int) -> Point:
-    x, y = place.style, place.up
-    return Point(place.name, number, x.value, 100 * y.value, (x.low, x.high), (100 * y.low, 100 * y.high))
+    (x, x_span), (y, y_span) = _drawn(place.style, 1), _drawn(place.up, 100)
+    return Point(place.name, number, x, y, x_span, y_span)
+
+
+def _drawn(estimate: Estimate, factor: float) -> tuple[float, Span]:
+    """Value and bar; an interval that is not known is drawn as none."""
+    value, low, high = (factor * number for number in estimate[:3])
+    return value, (low, high) if math.isfinite(low) and math.isfinite(high) else (value, value)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from camelid.evaluate.imitation.plain import plain
 from camelid.functional.bootstrap import Floats, bootstrap_statistic, pearson, share_where
 from camelid.functional.diversity import distinct_ngrams
 from camelid.functional.statistics import Estimate, bootstrap_mean, proportion
@@ -54,7 +55,7 @@ class Style:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values: each estimate as an object with value, low, high, n, standard_error."""
-        return {name: _plain(value) for name, value in vars(self).items()}
+        return {name: plain(value) for name, value in vars(self).items()}
 
 
 def style_of(answers: Sequence[str], references: Sequence[str], *, num_resamples: int = 2000) -> Style:
@@ -119,9 +120,3 @@ def _share(values: Floats) -> Estimate | None:
 def _shares(tones: Sequence[str]) -> dict[str, Estimate]:
     counts = Counter(tones)
     return {tone: proportion(counts[tone], len(tones)) for tone in TONES}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Estimate):
-        return value._asdict()
-    return {name: _plain(inner) for name, inner in value.items()} if isinstance(value, dict) else value

@@ -22,6 +22,7 @@ from camelid.evaluate.imitation.cells import (
     read_answered,
 )
 from camelid.evaluate.imitation.facts import less, paired_change
+from camelid.evaluate.imitation.plain import plain
 from camelid.evaluate.imitation.study_page import write_page
 from camelid.runs import Run, Settings
 
@@ -38,7 +39,7 @@ class StudySettings(Settings):
     floors: dict[str, float] = Field(default={})
     """Accuracy of guessing, by task."""
     tie_within: float = Field(default=0.05, ge=0)
-    """Judge scores (standard deviations) closer than this are a tie."""
+    """Judge scores closer than this are a tie, in the judge's own units."""
 
 
 def write_study(run: Run) -> dict[str, Any]:
@@ -93,7 +94,7 @@ def changes(cells: Sequence[Cell], own_task: str, counted: Sequence[str]) -> lis
         for name, tasks in groups.items():
             if tasks:
                 found[name] = paired_change(cell.items, start.items[0], tasks)
-        rows += [{"name": cell_name(cell), "measure": k, "change": change._asdict()} for k, change in found.items()]
+        rows += [{"name": cell_name(cell), "measure": k, "change": plain(change)} for k, change in found.items()]
     return rows
 
 
