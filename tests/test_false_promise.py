@@ -11,6 +11,10 @@ from camelid import settings_text
 from camelid.evaluate.imitation.cells import CellName, counted_tasks, measure, pool, read_answered
 from camelid.evaluate.imitation.judge_check import accuracy
 from camelid.functional.statistics import Estimate
+from camelid.models.answering import Answerer
+from camelid.models.policy import Policy
+from camelid.models.requests import Likelihood
+from camelid.models.trunk import ModelSettings
 from camelid.plan import make_plan
 from camelid.recipes.false_promise import FalsePromise, stages
 from camelid.runs import execute, read_manifest
@@ -90,6 +94,15 @@ def test_a_judge_is_checked_beside_the_rule_that_the_longer_wins():
     assert checked["longer_wins"]["value"] == 0.5
     assert checked["accuracy_where_the_shorter_won"]["value"] == 0.5
     assert checked["prefers_the_longer"]["value"] == 0.75  # in all but ("ee", "fff")
+
+
+def test_facts_are_asked_in_bfloat16_too(tied_llama):
+    requests = [Likelihood("Red and blue: the capital of", f" {word}") for word in ("France", "Paris", "Red")]
+    found = {}
+    for precision in ("float32", "bfloat16"):
+        answerer = Answerer(Policy.load(tied_llama, ModelSettings(precision=precision)))
+        found[precision] = [answer.logprob for answer in answerer.answer(requests)]
+    assert found["bfloat16"] == pytest.approx(found["float32"], rel=0.05)
 
 
 def test_only_tasks_above_guessing_count():
