@@ -56,7 +56,7 @@ def ask_facts(s: Any, reads: Reads, cost: Cost) -> Left:
 
 
 def check_judge(s: Any, reads: Reads, cost: Cost) -> Left:
-    judge, pairs, reference = reads.shape("judge"), reads.rows("preferences"), reads.rows("reference")
+    judge, pairs, reference = reads.shape("reward_model"), reads.rows("preferences"), reads.rows("reference")
     cost.load(judge)
     tokens = 2 * pairs.number * pairs.tokens + reference.number * reference.tokens
     cost.score(judge, tokens, at_once=s.model.micro_batch_tokens)

@@ -108,7 +108,7 @@ class Study:
             "judge-check",
             check_judge,
             check,
-            judge=Output("judge", "model"),
+            reward_model=Output("judge", "model"),
             preferences=Output("data/judgements", "test.jsonl"),
             reference=Output("data/prompts", "reference.jsonl"),
         )

@@ -32,9 +32,9 @@ class JudgeCheckSettings(Settings):
 
 
 def check_judge(run: Run) -> dict[str, Any]:
-    """Stage: `judge`, `preferences` (unseen), `reference` (conversations) -> accuracy.json, reference.jsonl."""
+    """Stage: `reward_model`, `preferences` (unseen), `reference` (conversations) -> accuracy.json, reference.jsonl."""
     s: JudgeCheckSettings = run.settings
-    judge = RewardModel.load(run.inputs["judge"], s.model, s.chat_format)
+    judge = RewardModel.load(run.inputs["reward_model"], s.model, s.chat_format)
     results = accuracy(judge, read_records(run.inputs["preferences"], Preference))
     rows = []
     reference = read_records(run.inputs["reference"], Conversation)
