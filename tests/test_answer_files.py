@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from camelid.evaluate.answer_cases import read_cases
-from camelid.evaluate.answer_files import read_answers, read_questions, read_references
+from camelid.evaluate.answer_cases import read_answer_file, read_cases
+from camelid.evaluate.questions import read_questions, read_references
 from camelid.judges.ways import WAYS
 
 DATA = Path(os.environ.get("CAMELID_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
@@ -87,22 +87,22 @@ def test_two_turns_are_two_cases_with_the_correct_answers_so_far(tmp_path):
     ("rows", "problem"),
     [
         ([], "is empty"),
-        ([["a"]], "a.jsonl, row 1: a JSON object is wanted, not str"),
-        ([3], "line 1: a JSON object is wanted, not int"),
-        ([{"foo": 1, "bar": 2}], r"line 1: no known format of answers \(the row has foo, bar\); wanted are prompt"),
+        ([["a"]], "a.jsonl, row 1: a JSON object with a prompt and an answer is wanted, not str"),
+        ([3], "line 1: a JSON object with a prompt and an answer is wanted, not int"),
+        ([{"foo": 1, "bar": 2}], r"line 1: no prompt \(its fields are foo, bar\); known rows have prompt"),
         ([ours("Why?", "a"), ours("Why?", "b")], "line 2: question Why is answered twice"),
         ([ours("Why?", "a"), ours("Why not?", "b")], "line 2: question Why is answered twice"),  # one id for two
-        ([ours("Why?", None)], "line 1: a text is wanted, not NoneType"),
-        ([{"prompt": [{"role": "user"}], "text": "a"}], "line 1: prompt: content: Field required"),
-        ([{"prompt": "Why?", "text": "a"}], "line 1: prompt"),
-        ([{"prompt": [], "text": "a"}], "line 1: a conversation needs at least one user turn"),
-        ([{"instruction": "Why?", "output": 7}], "line 1: a text is wanted, not int"),
+        ([ours("Why?", None)], "line 1: no answer: a text is wanted, not NoneType"),
+        ([{"prompt": [{"role": "user"}], "text": "a"}], "line 1: no prompt: .*content: Field required"),
+        ([{"prompt": 7, "text": "a"}], "line 1: no prompt: text or messages"),
+        ([{"prompt": [], "text": "a"}], "line 1: no prompt: it has no turns"),
+        ([{"instruction": "Why?", "output": 7}], "line 1: no answer: a text is wanted, not int"),
         ([{"question_id": 1, "text": "a"}], "give their file with --questions FILE"),
     ],
 )
 def test_what_does_not_fit_is_named_with_its_place(tmp_path, rows, problem):
     with pytest.raises(ValueError, match=problem):
-        read_answers(lines(tmp_path / "a.jsonl", *rows))
+        read_answer_file(lines(tmp_path / "a.jsonl", *rows))
 
 
 def test_wrong_questions_and_references(tmp_path):
@@ -110,10 +110,10 @@ def test_wrong_questions_and_references(tmp_path):
     for row, problem in [
         ({"question_id": 5, "text": "a"}, "question 5 is not in the file of questions"),
         ({"question_id": 9, "text": "a"}, "question 9 has 2 turns, its answer 1"),
-        ({"question_id": 9, "choices": []}, "line 1: list index"),
+        ({"question_id": 9, "choices": []}, "line 1: no answer: choices must be a list"),
     ]:
         with pytest.raises(ValueError, match=problem):
-            read_answers(lines(tmp_path / "a.jsonl", row), questions)
+            read_answer_file(lines(tmp_path / "a.jsonl", row), questions)
     inputs = {"first": lines(tmp_path / "a.jsonl", ours("Why?", "a")), "questions": tmp_path / "q.jsonl"}
     with pytest.raises(ValueError, match="hold their questions themselves; leave --questions out"):
         read_cases(WAYS["lima-single"], inputs)
@@ -127,9 +127,9 @@ def test_wrong_questions_and_references(tmp_path):
         read_references(lines(tmp_path / "r.jsonl", {"question_id": 1}))
     (tmp_path / "half.json").write_text('[{"instruction": "a"')
     with pytest.raises(ValueError, match=r"half.json, line 1: no JSON"):
-        read_answers(tmp_path / "half.json")
-    with pytest.raises(ValueError, match="cannot be read as text"):
-        read_answers(tmp_path)
+        read_answer_file(tmp_path / "half.json")
+    with pytest.raises(ValueError, match="is a folder"):
+        read_answer_file(tmp_path)
 
 
 def test_answers_to_different_questions_are_an_error(tmp_path):
@@ -152,8 +152,8 @@ def test_the_real_files():
     vicuna = DATA / "vicuna_eval"
     questions = read_questions(vicuna / "question.jsonl")
     for path in sorted((vicuna / "answer").glob("*.jsonl")):
-        assert len(read_answers(path, questions).rows) == 80
-    assert read_answers(vicuna / "answer" / "answer_alpaca-13b.jsonl", questions).model.startswith("alpaca-13b")
+        assert len(read_answer_file(path, questions).rows) == 80
+    assert read_answer_file(vicuna / "answer" / "answer_alpaca-13b.jsonl", questions).model.startswith("alpaca-13b")
     mt_bench = read_questions(DATA / "prompts" / "mt_bench_question.jsonl")
     references = read_references(DATA / "prompts" / "mt_bench_reference_answer_gpt-4.jsonl")
     wanting = {i for i, q in mt_bench.items() if q.category in WAYS["mt-bench"].wants_reference}

@@ -85,12 +85,12 @@ def lacking(column: str) -> str:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "holds no judgement"),
-        ("[]", "holds no judgement"),
-        ("[{", "broken JSON"),
+        ("", "is empty"),
+        ("[]", "is empty"),
+        ("[{", "line 1: no JSON"),
         ("hello\n", "line 1: no JSON"),
-        ('{"a": 1}\n', r"row 1: not a judgement: no column instruction, generator_1, .*it has a"),
-        ("[1]", r"row 1: not a judgement: 1 is no object"),
+        ('{"a": 1}\n', r"line 1: not a judgement: no column instruction, generator_1, .*it has a"),
+        ("[1]", "row 1: a JSON object with two answers.* is wanted, not int 1"),
         (lacking("preference"), "no column preference; it has instruction"),
         (lacking("generator_2"), "no column generator_2"),
         (json.dumps([row(), row("A")]), "row 2: not a judgement: preference 'A' is no number"),

@@ -12,7 +12,7 @@ from camelid.cli import main
 from camelid.evaluate.people.agreement import agreement
 from camelid.evaluate.people.rating_tables import is_rater_column, read_ratings
 from camelid.evaluate.people.ratings import build
-from camelid.evaluate.people.rows import read_rows
+from camelid.rows import read_rows
 
 DATA = Path(os.environ.get("CAMELID_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 PANDALM = DATA / "preferences" / "pandalm_testset.json"
@@ -155,11 +155,11 @@ def test_names_of_raters_columns(name, rater):
     ("name", "content", "said"),
     [
         ("e.json", "", "is empty"),
-        ("e.json", "[]", "holds no rows"),
-        ("e.json", '[{"annotator1": 1,]', "broken JSON"),
+        ("e.json", "[]", "is empty"),
+        ("e.json", '[{"annotator1": 1,]', "line 1: no JSON"),
         ("e.jsonl", '{"annotator1": 1}\n{oops', "line 2: no JSON"),
-        ("e.json", "[1, 2]", "row 1: '1' is no object"),
-        ("e.txt", "hello", "neither JSON, JSON Lines nor .csv"),
+        ("e.json", "[1, 2]", "row 1: a JSON object is wanted, not int 1"),
+        ("e.txt", "hello", "a .csv is wanted"),
         ("e.json", '[{"a": 1}]', "no columns of raters"),
         ("e.json", '[{"annotator1": 1}]', "one rater only"),
         ("e.json", '[{"annotator1": null, "annotator2": ""}]', "no rating in annotator1, annotator2"),
@@ -188,7 +188,7 @@ def test_wrong_options_and_wrong_encodings(tmp_path, capsys):
         assert said in capsys.readouterr().err
     latin = tmp_path / "latin.csv"
     latin.write_bytes("rater1,rater2\nja,grün\n".encode("latin-1"))
-    with pytest.raises(ValueError, match="not UTF-8"):
+    with pytest.raises(ValueError, match="no text in UTF-8"):
         read_rows(latin)
     with pytest.raises(ValueError, match="is a folder"):
         read_rows(tmp_path)

@@ -16,8 +16,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
-from camelid.evaluate.people.rows import Row, columns, read_rows
 from camelid.functional.statistics import Estimate, proportion, win_rate
+from camelid.rows import Row, columns, read_rows
 
 Verdict = Literal["first", "second", "tie"]
 OUTCOME: dict[Verdict, float] = {"first": 1.0, "tie": 0.5, "second": 0.0}
