@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from camelid.evaluate.answer_cases import read_answer_file, read_cases
+from camelid.evaluate.answer_files import model_of, read_answers
 from camelid.evaluate.questions import read_questions, read_references
 from camelid.judges.ways import WAYS
 
@@ -21,6 +22,37 @@ def lines(path, *rows):
 
 def ours(text, answer, **more):
     return {"prompt_id": text[:3], "prompt": [{"role": "user", "content": text}], "text": answer, **more}
+
+
+MESSAGES = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "so"}]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ours("Why? \n", "so", source="s", tags=["helpful"], model="m"),
+        {"instruction": "Why?", "output": "so", "generator": "m", "dataset": "s", "tags": "helpful"},
+        {"prompt": "Why?", "completion": "so", "model": "m", "source": "s", "tags": ["helpful"], "text": "Why? so"},
+        {"messages": MESSAGES, "model": "m", "source": "s", "tags": ["helpful"]},
+        {"question": "Why?", "answer": "so", "model": "m", "source": "s", "tags": ["helpful"], "question_id": 3},
+    ],
+)
+def test_the_same_answer_in_every_form(tmp_path, row):
+    path = lines(tmp_path / "a.jsonl", row)
+    (answer,) = read_answers(path)
+    assert (answer.key, answer.text, answer.model, answer.source, answer.tags) == ("Why?", "so", "m", "s", ("helpful",))
+    assert [m.role for m in answer.asked] == ["user"]
+    assert (answer.place, answer.row, model_of(path, [answer])) == (f"{path}, line 1", row, "m")
+
+
+def test_answers_to_numbers_have_no_prompt(tmp_path):
+    path = lines(tmp_path / "answer_x.jsonl", {"question_id": 3, "text": "so"}, {"question_id": 4, "text": "no"})
+    first, _ = answers = read_answers(path)
+    assert (first.key, first.prompt, model_of(path, answers)) == ("question 3", None, "x")
+    with pytest.raises(ValueError, match="line 1: no prompt, only the number of a question"):
+        first.asked  # noqa: B018
+    with pytest.raises(ValueError, match="line 1: no answer: the last of its messages is not the assistant's"):
+        read_answers(lines(tmp_path / "a.jsonl", {"messages": MESSAGES[:1]}))
 
 
 def test_our_answers_and_alpacaevals_meet_by_their_prompt(tmp_path):
@@ -125,11 +157,6 @@ def test_wrong_questions_and_references(tmp_path):
         read_questions(lines(tmp_path / "q.jsonl", TWO_TURNS, TWO_TURNS))
     with pytest.raises(ValueError, match="line 1: not a reference answer"):
         read_references(lines(tmp_path / "r.jsonl", {"question_id": 1}))
-    (tmp_path / "half.json").write_text('[{"instruction": "a"')
-    with pytest.raises(ValueError, match=r"half.json, line 1: no JSON"):
-        read_answer_file(tmp_path / "half.json")
-    with pytest.raises(ValueError, match="is a folder"):
-        read_answer_file(tmp_path)
 
 
 def test_answers_to_different_questions_are_an_error(tmp_path):

@@ -43,7 +43,7 @@ def _as_json(pair: PairScores) -> dict[str, Any]:
         "n": pair.win_rate.n,
         "invalid": pair.num_invalid,
         "not_read_from_text": pair.num_by_hand,
-        "win_rate": 100 * pair.win_rate.value,
-        "win_rate_interval": [100 * pair.win_rate.low, 100 * pair.win_rate.high],
+        "win_rate": pair.win_rate.percent.value,
+        "win_rate_interval": pair.win_rate.percent.interval,
         "difference": pair.difference._asdict(),
     }
