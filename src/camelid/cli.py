@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from camelid import __version__, process
-from camelid.commands import eval_words
+from camelid.commands import compare_words, eval_words
 
 STAGES = {
     "import": "camelid.collect.stage:import_data",
@@ -27,6 +27,7 @@ STAGES = {
     "annotate": "camelid.annotate.scripted:annotate_by_reward_model",
     "judge": "camelid.annotate.judge:annotate_by_judge",
     "evaluate": "camelid.evaluate.version:evaluate_version",
+    "distill": "camelid.train.distill:train_distill",
 }
 """Every stage that is a command of its own: name -> module:function."""
 
@@ -124,6 +125,7 @@ def _add_sieves(data: Any) -> None:
 
 def _add_eval(commands: Any) -> None:
     eval_words.add(_noun(commands, "eval", "measure: win rates, agreement, benchmarks, safety, judges"), _command)
+    compare_words.add(commands, _command)
 
 
 def _add_stages(commands: Any) -> None:

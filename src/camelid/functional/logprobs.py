@@ -71,6 +71,40 @@ def chunked_entropies(
     return torch.cat([token_entropy(_logits(rows, weight, bias), temperature=temperature) for rows in chunks])
 
 
+@torch.no_grad()
+def scores_of_targets(
+    hidden: Tensor,
+    weight: Tensor,
+    index: Tensor,
+    targets: Tensor,
+    *,
+    bias: Tensor | None = None,
+    block: int = 2048,
+) -> tuple[Tensor, Tensor]:
+    """`token_logprobs` of several targets a state, and whether each is the likeliest token; no gradient.
+
+    `hidden`: (N, H). `weight`: (V, H). `index`: (M,) the state of each target. `targets`: (M,) int64. Returns (M,)
+    float32 and (M,) bool; of equally likely tokens the first is the likeliest.
+
+    The logits are made `block` tokens of the vocabulary at a time, and their maximum and sum carried along (Milakov
+    and Gimelshein 2018, arXiv:1805.02867): a block of 512 states is 4 MB, which caches hold, and all 100 MB.
+    """
+    largest = torch.full((len(hidden),), -torch.inf, device=hidden.device)
+    total, best = torch.zeros_like(largest), torch.zeros(len(hidden), dtype=torch.long, device=hidden.device)
+    chosen = torch.empty(len(index), device=hidden.device)
+    for start in range(0, len(weight), block):
+        part = slice(start, start + block)
+        logits = _logits(hidden, weight[part], None if bias is None else bias[part]).float()
+        inside = ((targets >= start) & (targets < start + block)).nonzero()[:, 0]
+        chosen[inside] = logits[index[inside], targets[inside] - start]
+        top, place = logits.max(1)
+        best = torch.where(top > largest, place + start, best)
+        new = torch.maximum(top, largest)
+        total = total * (largest - new).exp() + logits.sub_(new[:, None]).exp_().sum(1)
+        largest = new
+    return chosen - (largest + total.log())[index], best[index] == targets
+
+
 class _FrozenHead(torch.autograd.Function):
     """Log-probabilities and their gradient to `hidden`, but for each token's factor, from one look at the logits."""
 

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from camelid.models.tree_attention import Tree, tree_attention
+
 NAME = "camelid"
 ALIKE = 0.75
 """Segments share a tile if the shortest has at least this share of the longest's length."""
@@ -34,6 +36,7 @@ def attention(
     dropout: float = 0.0,
     segment_lengths: list[int] | None = None,
     key_lengths: Tensor | None = None,
+    tree: Tree | None = None,
     sliding_window: int | None = None,
     **unsupported: Any,
 ) -> tuple[Tensor, None]:
@@ -41,7 +44,7 @@ def attention(
 
     `query`: (B, heads, T, D); `key`, `value`: (B, KV heads, T or S, D). With `segment_lengths` (packed rows, B = 1)
     each segment attends causally to itself. With `key_lengths` (B,), the one query of a row attends to its first so
-    many keys. Returns (B, T, heads, D).
+    many keys. With `tree` (B = 1) rows share their beginnings. Returns (B, T, heads, D).
     """
     for name in ("softcap", "s_aux"):
         if unsupported.get(name) is not None:
@@ -51,8 +54,14 @@ def attention(
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
     if key_lengths is not None:
         return _cached(query, key, value, key_lengths, scale, sliding_window), None
+    if tree is not None:
+        if sliding_window is not None and tree.longest > sliding_window:
+            raise ValueError(f"rows of {tree.longest} tokens share prompts, but the model sees {sliding_window} back")
+        return tree_attention(module.layer_idx, query, key, value, tree, scale), None
     if segment_lengths is None:
-        raise ValueError("camelid's attention needs segment_lengths or key_lengths; call the model through camelid")
+        raise ValueError(
+            "camelid's attention needs segment_lengths, key_lengths or tree; call the model through camelid"
+        )
     tiles = _tiles(tuple(segment_lengths), query.device)
     # Under autocast queries and keys come in float32 and values in the compute format.
     parts = [_Spread.apply(x[0].transpose(0, 1).to(value.dtype), tiles) for x in (query, key, value)]

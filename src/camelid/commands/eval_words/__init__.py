@@ -7,10 +7,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from camelid.commands.eval_words import bold, contamination, judged, judges, people, published, rewards, safety, truth
+from camelid.commands.eval_words import (
+    benchmarks,
+    bold,
+    contamination,
+    judged,
+    judges,
+    people,
+    published,
+    rewards,
+    safety,
+    truth,
+)
 from camelid.commands.eval_words.kinds import Command
 
-GROUPS = (published, judged, judges, people, rewards, safety, bold, truth, contamination)
+GROUPS = (published, judged, judges, people, rewards, safety, bold, truth, contamination, benchmarks)
 
 
 def add(verbs: Any, command: Command) -> None:

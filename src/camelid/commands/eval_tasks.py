@@ -1,0 +1,131 @@
+"""`camelid eval tasks` lists benchmarks, `camelid eval task` runs them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from camelid.commands import say
+from camelid.table import print_table
+
+CHECKED = ("task", "n", "rows", "largest_difference", "largest_difference_a_token", "longest_row_tokens")
+
+
+def data_folder(name: str) -> Path:
+    """The folder of `--data`, or of CAMELID_DATA. Raises ValueError where there is none."""
+    folder = name or os.environ.get("CAMELID_DATA", "")
+    if not folder:
+        raise ValueError("no data: give --data FOLDER, or set CAMELID_DATA; the folder holds benchmarks/*.jsonl")
+    if not Path(folder).is_dir():
+        raise ValueError(f"no folder {folder}")
+    return Path(folder)
+
+
+def list_tasks(arguments: argparse.Namespace) -> int:
+    """Every task with its number of items, and the counts of other data sets."""
+    from camelid.evaluate.tasks.inventory import count_data_sets, count_tasks
+
+    data = data_folder(arguments.data)
+    tasks, others = count_tasks(data), count_data_sets(data)
+    if arguments.json:
+        print(json.dumps({"tasks": tasks, "data_sets": others}))
+        return 0
+    rows = [
+        [
+            t["task"],
+            "absent" if t["n"] is None else f"{t['n']:,}",
+            str(t["shots"]),
+            ", ".join(t["measures"]),
+            t["about"],
+        ]
+        for t in tasks
+    ]
+    print_table(["task", "items", "shots", "measures", "what is asked"], rows, right=["items", "shots"])
+    for name, value in others.items():
+        print(f"{name}: {', '.join(value) if isinstance(value, list) else format(value, ',')}")
+    return 0
+
+
+def run_tasks(arguments: argparse.Namespace) -> int:
+    """Ask a model the questions of one or more tasks; or check how exactly with --verify."""
+    from camelid.evaluate.tasks.registry import find_task
+    from camelid.evaluate.tasks.stage import TaskSettings, evaluate_task
+    from camelid.models.loading import resolve_model
+    from camelid.models.trunk import ModelSettings
+    from camelid.runs import Stage, execute
+
+    data = data_folder(arguments.data)
+    header = Path(arguments.header).read_text(encoding="utf-8") if arguments.header else None
+    chosen = [
+        TaskSettings(
+            task=find_task(name).name,
+            shots=arguments.shots,
+            limit=arguments.limit,
+            header=header,
+            in_chat=arguments.chat,
+            model=ModelSettings(precision=arguments.precision),
+            seed=arguments.seed,
+        )
+        for name in dict.fromkeys(arguments.task)
+    ]
+    paths = [find_task(s.task).path(data) for s in chosen]
+    model = resolve_model(arguments.model)
+    if arguments.verify:
+        return _verify(arguments, model, list(zip(paths, chosen, strict=True)))
+    stages = [
+        Stage(f"task-{s.task}", evaluate_task, s, {"model": model, "data": path})
+        for path, s in zip(paths, chosen, strict=True)
+    ]
+    finished = execute(stages, Path(arguments.out), announce=say)
+    results = [json.loads((finished[stage.name] / "results.json").read_text()) for stage in stages]
+    if arguments.json:
+        print(json.dumps({"model": str(arguments.model), "tasks": [as_json(r) for r in results]}))
+        return 0
+    print_table(["task", "measure", "value", "95% interval", "s.e.", "n", "shots"], _rows(results), right=["value"])
+    for note in sorted({r["shots_from"] for r in results if r["shots_from"]}):
+        names = ", ".join(r["task"] for r in results if r["shots_from"] == note)
+        say(f"examples of {names}: {note}")
+    return 0
+
+
+def as_json(results: dict[str, Any]) -> dict[str, Any]:
+    """One flat object: each measure by its name, with its interval and standard error."""
+    flat = {name: results[name] for name in ("task", "n", "shots", "shots_from", "headline", "contamination")}
+    for name, m in results["measures"].items():
+        flat[name] = m["value"]
+        flat[f"{name}_interval"] = [m["low"], m["high"]]
+        flat[f"{name}_standard_error"] = m["standard_error"]
+    return flat | {"by_group": {group: m["value"] for group, m in results["by_group"].items()}}
+
+
+def _rows(results: list[dict[str, Any]]) -> list[list[str]]:
+    rows = []
+    for r in results:
+        for name, m in r["measures"].items():
+            value, low, high, error = (_shown(m[key]) for key in ("value", "low", "high", "standard_error"))
+            rows.append(
+                [r["task"], name, f"{value}{m['unit']}", f"{low} to {high}", error, str(m["n"]), str(r["shots"])]
+            )
+    return rows
+
+
+def _shown(number: float | None) -> str:
+    return "unknown" if number is None else f"{number:.2f}"
+
+
+def _verify(arguments: argparse.Namespace, model: Path, chosen: list[tuple[Path, Any]]) -> int:
+    from camelid.evaluate.tasks.verify import verify
+
+    checks = []
+    for path, settings in chosen:
+        checks.append(verify(model, path, settings, arguments.verify))
+        say(f"{settings.task}: largest difference {checks[-1]['largest_difference']:.1e} nats")
+    if arguments.json:
+        print(json.dumps({"model": str(arguments.model), "tasks": checks}))
+        return 0
+    shown = [[f"{c[key]:.1e}" if isinstance(c[key], float) else str(c[key]) for key in CHECKED] for c in checks]
+    print_table([name.replace("_", " ") for name in CHECKED], shown, right=[n.replace("_", " ") for n in CHECKED[1:]])
+    return 0

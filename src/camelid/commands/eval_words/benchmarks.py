@@ -1,0 +1,27 @@
+"""Benchmarks, by our own runner and by the lm-evaluation-harness on our engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from camelid.commands.eval_words.kinds import Command
+
+
+def add(verbs: Any, command: Command) -> None:
+    listing = command(verbs, "tasks", "eval_tasks:list_tasks", "benchmarks, and how many items each has", json=True)
+    task = command(verbs, "task", "eval_tasks:run_tasks", "ask a model the questions of benchmarks", json=True)
+    task.add_argument("task", nargs="+", help="names; `camelid eval tasks` lists them")
+    task.add_argument("--shots", type=int, default=None, help="worked examples (default: the task's own number)")
+    task.add_argument("--limit", type=int, default=0, help="ask only so many questions, drawn by the seed")
+    task.add_argument("--header", default="", metavar="FILE", help="text before the examples; {group}: the subject")
+    task.add_argument("--chat", action="store_true", help="ask in the model's chat format")
+    task.add_argument("--seed", type=int, default=0)
+    task.add_argument("--out", default="runs/tasks", metavar="FOLDER", help="where records and results are left")
+    task.add_argument(
+        "--verify", type=int, default=0, metavar="N", help="compare N questions with plain forward passes"
+    )
+    for verb in (listing, task):
+        verb.add_argument("--data", default="", metavar="FOLDER", help="holds benchmarks/ (default: CAMELID_DATA)")
+    for verb in (task,):
+        verb.add_argument("--model", required=True, help="a model's folder or name")
+        verb.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16"])

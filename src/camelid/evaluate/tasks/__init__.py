@@ -1,0 +1,1 @@
+"""Benchmarks, a small file each: data set, way of asking, scorer."""

@@ -1,0 +1,133 @@
+"""Stage: ask a model all questions of a benchmark, and score its answers.
+
+    camelid eval task arc_easy hellaswag --model MODEL --data DATA
+
+Leaves records.jsonl, a row a question, and results.json. A killed run goes on after its last whole chunk.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from camelid.durable import append_json_lines, keep_whole_chunks, read_whole_lines, write_json
+from camelid.evaluate.tasks.registry import find_task
+from camelid.evaluate.tasks.shots import Shots
+from camelid.evaluate.tasks.task import Measure, Question, Task
+from camelid.models.answering import Answerer
+from camelid.models.policy import Policy
+from camelid.models.requests import Answer, Request, Scored
+from camelid.models.trunk import ModelSettings
+from camelid.runs import Run, Settings
+from camelid.types import draw
+
+
+class TaskSettings(Settings):
+    """One benchmark, and how it is asked."""
+
+    task: str = "arc_easy"
+    """Name of the task; `camelid eval tasks` lists them."""
+    shots: int | None = Field(default=None, ge=0)
+    """Worked examples in front of each question; null is the task's own number."""
+    limit: int = Field(default=0, ge=0)
+    """Ask only so many questions, drawn by the seed (a larger number holds a smaller one's); 0 asks all."""
+    header: str | None = None
+    """What stands before the examples, {group} being the question's group; null is the task's own."""
+    in_chat: bool = False
+    """Ask in a user's turn of the model's chat format, and look for the answer in the assistant's."""
+    chat_format: str = "model"
+    """Chat format, where asked in chat."""
+    model: ModelSettings = ModelSettings()
+    """How the model is held in memory."""
+    questions_a_chunk: int = Field(default=1000, ge=1)
+    """Questions asked between two writes to disk; what they have in common is computed once a chunk."""
+
+
+def evaluate_task(run: Run) -> dict[str, Any]:
+    """Stage: `model`, `data` (the task's file or folder) -> records.jsonl, results.json."""
+    s: TaskSettings = run.settings
+    task = find_task(s.task)
+    questions, shots = chosen_questions(task, run.inputs["data"], s)
+    records = run.path / "records.jsonl"
+    done = keep_whole_chunks(records, s.questions_a_chunk, len(questions))
+    if done < len(questions):
+        answerer = Answerer(Policy.load(run.inputs["model"], s.model, s.chat_format), in_chat=s.in_chat)
+        total = sum(len(q.requests) for q in questions)
+        with run.progress("requests", total, sum(len(q.requests) for q in questions[:done])) as tick:
+            for start in range(done, len(questions), s.questions_a_chunk):
+                chunk = questions[start : start + s.questions_a_chunk]
+                answers = iter(answerer.answer([r for q in chunk for r in asked(q, shots)], tick))
+                rows = [record(task, q, [next(answers) for _ in q.requests]) for q in chunk]
+                append_json_lines(records, rows)
+    results = summarise(task, read_records(records), shots)
+    write_json(run.path / "results.json", results)
+    return {"task": task.name, "n": results["n"], task.headline: results["measures"][task.headline]["value"]}
+
+
+def chosen_questions(task: Task, path: Path, s: TaskSettings) -> tuple[list[Question], Shots]:
+    """The questions to ask, and what stands before them; examples are drawn from all, asked or not."""
+    every = task.questions(path)
+    if s.header is not None:
+        header = s.header
+        every = [q.with_header(header.replace("{group}", q.group)) for q in every]
+    shots = Shots(task, path, every, task.shots if s.shots is None else s.shots, s.seed)
+    return draw(every, s.limit, s.seed), shots
+
+
+def asked(question: Question, shots: Shots) -> list[Request]:
+    """The question's requests with the examples in front."""
+    prefix = shots.prefix(question)
+    return [request.after(prefix) for request in question.requests]
+
+
+def record(task: Task, question: Question, answers: Sequence[Answer]) -> dict[str, Any]:
+    """What is kept of a question: the answers as they came, and what the scorer made of them."""
+    said = [{"logprob": a.logprob, "greedy": a.greedy} if isinstance(a, Scored) else a._asdict() for a in answers]
+    gold = list(question.gold) if isinstance(question.gold, tuple) else question.gold
+    return {
+        "id": question.id,
+        "group": question.group,
+        "gold": gold,
+        "answers": said,
+        "scores": task.score(question, answers),
+    }
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in read_whole_lines(path)]
+
+
+def summarise(task: Task, records: Sequence[dict[str, Any]], shots: Shots) -> dict[str, Any]:
+    """Every measure with its interval, over all questions and by group where there are several."""
+    groups = sorted({r["group"] for r in records})
+    by_group = {g: _measure(task.measures[0], [r for r in records if r["group"] == g]) for g in groups}
+    return {
+        "task": task.name,
+        "n": len(records),
+        "shots": shots.number,
+        "shots_from": shots.source,
+        "headline": task.headline,
+        "measures": {measure.name: _measure(measure, records) for measure in task.measures},
+        "by_group": by_group if len(groups) > 1 else {},
+        # Filled in by the search for benchmark items in training files.
+        "contamination": None,
+    }
+
+
+def _measure(measure: Measure, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Shares in percent; bounds that are not known are null."""
+    estimate = measure.estimate([{**r["scores"], "group": r["group"]} for r in records])
+    factor = 100 if measure.unit == "%" else 1
+    numbers = {
+        "value": factor * estimate.value,
+        "low": factor * estimate.low,
+        "high": factor * estimate.high,
+        "standard_error": factor * estimate.standard_error,
+    }
+    known = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+    return {**known, "n": estimate.n, "unit": measure.unit}

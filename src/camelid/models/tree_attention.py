@@ -1,0 +1,134 @@
+"""Attention inside a pack of rows with common beginnings: each token sees its own path, and nothing of other branches.
+
+The new tokens of a row are queries; the keys of its whole path are gathered beside them, in the order of their
+positions, so that "no later than myself" is all that the mask has to say, padding included. Rows of like length are
+the rows of a tile, as in `attention.py`. What is kept from before stands in front of every path and is multiplied once
+for all rows. Plain differentiable operations throughout: a prompt's keys collect the gradients of all its branches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from camelid.models.prefix_tree import Piece
+
+ALIKE = 0.6
+"""Pieces share a tile if the shortest has at least this share of the longest's new tokens, or 2 fewer."""
+SCORES = 1 << 20
+"""Attention scores that are alive at once, 4 MB in float32, which caches hold; one row of a tile may need more."""
+
+
+class Tile(NamedTuple):
+    """Pieces of like length as S rows: L new tokens, K tokens of path."""
+
+    queries: Tensor
+    """(S L,) places in the pack; padding comes from anywhere."""
+    keys: Tensor
+    """(S K,) places in the pack, by position; padding behind the end comes from anywhere."""
+    hidden: Tensor
+    """(S, 1, L, K): -inf where a key stands behind the query, else 0."""
+
+
+@dataclass
+class Tree:
+    """How the tokens of a pack see each other."""
+
+    tiles: list[Tile]
+    back: Tensor
+    """(T,) where each token of the pack lies in the tiles laid end to end."""
+    longest: int
+    """Tokens of the longest path, what is kept included."""
+    kept: Sequence[tuple[Tensor, Tensor]] = ()
+    """Of each layer keys and values (groups, P, D) that every token sees, those of the beginning."""
+    left: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    """By layer, the keys and values (groups, T, D) of this pack, for whom they shall be kept."""
+    leaves: bool = False
+    """Whether to fill `left`."""
+
+
+def make_tree(pieces: Sequence[Piece], device: torch.device, kept: Sequence[tuple[Tensor, Tensor]] = ()) -> Tree:
+    """The tiles of a pack."""
+    groups: list[list[Piece]] = []
+    for piece in sorted(pieces, key=lambda p: (-p.width, -len(p.path))):
+        widest = groups[-1][0].width if groups else 0
+        if groups and (piece.width >= ALIKE * widest or piece.width >= widest - 2):
+            groups[-1].append(piece)
+        else:
+            groups.append([piece])
+    tiles, offset = [], 0
+    back = torch.empty(sum(piece.width for piece in pieces), dtype=torch.long)
+    for group in groups:
+        width, length = group[0].width, max(len(piece.path) for piece in group)
+        column = torch.arange(width)
+        first, count, end = (
+            torch.tensor(x)[:, None] for x in zip(*((p[0], p[1], len(p[2])) for p in group), strict=True)
+        )
+        real = column < count  # (S, L)
+        back[(first + column)[real]] = offset + real.flatten().nonzero()[:, 0]
+        offset += real.numel()
+        keys = torch.tensor([piece.path + [0] * (length - len(piece.path)) for piece in group])
+        position = torch.where(real, end - count + column, 0)  # padding sees the first key: softmax needs one
+        later = torch.arange(length) > position[..., None]  # (S, L, K)
+        hidden = torch.zeros(later.shape).masked_fill_(later, float("-inf"))[:, None]
+        queries = torch.where(real, first + column, 0)
+        tiles.append(Tile(*(x.to(device) for x in (queries.flatten(), keys.flatten(), hidden))))
+    longest = max(len(piece.path) for piece in pieces) + (kept[0][0].shape[1] if kept else 0)
+    return Tree(tiles, back.to(device), longest, kept)
+
+
+def tree_attention(layer: int, query: Tensor, key: Tensor, value: Tensor, tree: Tree, scale: float) -> Tensor:
+    """`query`: (1, heads, T, D); `key`, `value`: (1, groups, T, D). Returns (1, T, heads, D)."""
+    q, k, v = (x[0].transpose(0, 1).to(value.dtype) for x in (query, key, value))  # (T, heads, D)
+    if tree.leaves:
+        tree.left[layer] = (k.transpose(0, 1).contiguous(), v.transpose(0, 1).contiguous())
+    kept = tree.kept[layer] if tree.kept else None
+    parts = [_tile(q * scale, k, v, tile, kept) for tile in tree.tiles]
+    return torch.cat(parts).index_select(0, tree.back)[None]
+
+
+def _tile(q: Tensor, k: Tensor, v: Tensor, tile: Tile, kept: tuple[Tensor, Tensor] | None) -> Tensor:
+    """(S L, heads, D) of one tile."""
+    rows, _, width, length = tile.hidden.shape
+    heads, groups, size = q.shape[1], k.shape[1], k.shape[2]
+    # The heads of a group share their keys: (groups, S, heads / groups * L, D).
+    queries = q.index_select(0, tile.queries).view(rows, width, groups, -1, size).permute(2, 0, 3, 1, 4)
+    queries = queries.reshape(groups, rows, -1, size)
+    keys, values = (
+        x.index_select(0, tile.keys).view(rows, length, groups, size).permute(2, 0, 1, 3).contiguous() for x in (k, v)
+    )
+    a_row = heads * width * (length + (kept[0].shape[1] if kept else 0))
+    step = max(SCORES // a_row, 1)
+    parts = [
+        _attend(
+            queries[:, i : i + step], keys[:, i : i + step], values[:, i : i + step], tile.hidden[i : i + step], kept
+        )
+        for i in range(0, rows, step)
+    ]
+    attended = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+    attended = attended.view(groups, rows, heads // groups, width, size).permute(1, 3, 0, 2, 4)
+    return attended.reshape(rows * width, heads, size)
+
+
+def _attend(
+    queries: Tensor, keys: Tensor, values: Tensor, hidden: Tensor, kept: tuple[Tensor, Tensor] | None
+) -> Tensor:
+    """Softmax over the kept keys and the own path together: (groups, S, M, D), M queries a row."""
+    groups, rows, count, size = queries.shape
+    width, length = hidden.shape[2:]
+    own = queries @ keys.transpose(2, 3)
+    own = (own.view(groups, rows, -1, width, length) + hidden).view(groups, rows, count, length)
+    if kept is None:
+        return own.softmax(-1).to(values.dtype) @ values
+    flat = queries.reshape(groups, rows * count, size)
+    before = (flat @ kept[0].transpose(1, 2)).view(groups, rows, count, -1)
+    largest = torch.maximum(own.amax(-1, keepdim=True), before.amax(-1, keepdim=True)).detach()
+    own, before = (own - largest).exp(), (before - largest).exp()
+    total = own.sum(-1, keepdim=True) + before.sum(-1, keepdim=True)
+    own, before = own.to(values.dtype), before.to(values.dtype)  # the mask is float32, and so are the weights till here
+    seen = (before.view(groups, rows * count, -1) @ kept[1]).view(groups, rows, count, size)
+    return ((own @ values + seen) / total).to(values.dtype)
