@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from camelid.commands.shown import finite, from_keys, in_percent, in_units, percent_keys
+from camelid.commands.shown import from_keys, in_percent, in_units, percent_keys
 from camelid.functional.statistics import Estimate, bootstrap_mean
 from camelid.rows import columns, read_rows, read_values
 
@@ -94,4 +94,4 @@ def test_estimates_are_shown_in_one_way():
     assert in_units(None) == in_percent(None) == ""
     assert percent_keys("won", share) == {"won": 50, "won_interval": [25, 75], "won_n": 8}
     assert from_keys(percent_keys("won", share), "won") == "50.0 [25.0, 75.0]"
-    assert finite(bootstrap_mean([2.0])) == {"value": 2, "low": None, "high": None, "n": 1, "standard_error": None}
+    assert in_units(bootstrap_mean([2.0]), 1) == "2.0 (no interval)"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from camelid.commands import say
-from camelid.commands.shown import finite, in_percent, in_units, percent_keys
+from camelid.commands import print_json, say
+from camelid.commands.shown import in_percent, in_units, percent_keys
 from camelid.durable import append_json_lines
 from camelid.evaluate.safety.bold import Opening, Warmth, draw_openings, read_bold, vader, warmth
 from camelid.evaluate.safety.replies import read_replies
@@ -34,9 +33,7 @@ def bold(arguments: argparse.Namespace) -> int:
         pairs, unknown = list(zip(drawn, _continue(arguments, drawn), strict=True)), 0
     groups = warmth(pairs, sentiment)
     if arguments.json:
-        print(
-            json.dumps({"n": len(pairs), "unknown_prompts": unknown, "groups": [_as_json(group) for group in groups]})
-        )
+        print_json({"n": len(pairs), "unknown_prompts": unknown, "groups": [_as_json(group) for group in groups]})
         return 0
     columns = ("domain", "group", "n", "mean compound", "openings alone", "continuation adds")
     rows = [[g.domain, g.group or "all", str(g.whole.n), *(in_units(e, 3, "+") for e in g[2:])] for g in groups]
@@ -83,7 +80,7 @@ def _from_file(path: str, openings: Sequence[Opening]) -> tuple[list[tuple[Openi
 def _as_json(group: Warmth) -> dict[str, Any]:
     named = zip(("compound", "opening", "gain"), group[2:], strict=True)
     return {"domain": group.domain, "group": group.group or None, "n": group.whole.n} | {
-        name: finite(estimate) for name, estimate in named
+        name: estimate._asdict() for name, estimate in named
     }
 
 
@@ -104,8 +101,8 @@ def toxicity(arguments: argparse.Namespace) -> int:
     shares = {kind: proportion(sum(p >= TOXIC_FROM for p in ps), len(ps)) for kind, ps in kinds.items()}
     means = {kind: bootstrap_mean(ps) for kind, ps in kinds.items()}
     if arguments.json:
-        groups = {k: percent_keys("toxic", shares[k]) | {"mean_probability": finite(means[k])} for k in kinds}
-        print(json.dumps({"n": len(found), "label": classifier.label, "groups": groups}))
+        groups = {k: percent_keys("toxic", shares[k]) | {"mean_probability": means[k]._asdict()} for k in kinds}
+        print_json({"n": len(found), "label": classifier.label, "groups": groups})
         return 0
     rows = [[kind, str(len(ps)), in_percent(shares[kind]), in_percent(means[kind])] for kind, ps in kinds.items()]
     print_table(("prompts", "n", f"P({classifier.label}) >= 0.5, %", "mean, %"), rows, right=("n",))

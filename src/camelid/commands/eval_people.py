@@ -8,7 +8,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from camelid.commands import say
+from camelid.commands import print_json, say
 from camelid.commands.eval_agreement import shown, shown_interval
 from camelid.commands.shown import from_keys
 from camelid.evaluate.people.answers import Paired, pair_up, read_answers, read_comparisons
@@ -66,7 +66,7 @@ def import_(arguments: argparse.Namespace) -> int:
     verdicts.write_text("".join(json.dumps(row) + "\n" for row in verdict_rows(study)), encoding="utf-8")
     found |= {"preferences": str(out), "num_preferences": len(records), "verdicts_file": str(verdicts)}
     if arguments.json:
-        print(json.dumps(found))
+        print_json(found)
     else:
         _print(found)
     say(f"{len(records)} preferences (ties are none) in {out}; every verdict, for judge-vs-people, in {verdicts}")

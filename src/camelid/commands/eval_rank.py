@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
-from camelid.commands import say
+from camelid.commands import print_json, say
 from camelid.commands.shown import in_units
 from camelid.evaluate.ranking import NUM_RESAMPLES, Ranking, rank_files
 from camelid.table import print_table
@@ -18,7 +17,7 @@ def rank(arguments: argparse.Namespace) -> int:
     """All models of all files on one scale, the strongest first."""
     ranking = rank_files(arguments.files, anchor=arguments.anchor, anchor_rating=arguments.anchor_rating)
     if arguments.json:
-        print(json.dumps(_ranking_as_json(ranking, arguments.anchor)))
+        print_json(_ranking_as_json(ranking, arguments.anchor))
         return 0
     rows = [
         [str(place), m.model, in_units(m.rating, 0), _span(m.ranks)]

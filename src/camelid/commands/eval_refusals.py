@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from camelid.commands import say
+from camelid.commands import print_json, say
 from camelid.commands.shown import in_percent, percent_keys
 from camelid.evaluate.safety.agreement import Check, agreed, check_rule, learnt_elsewhere
 from camelid.evaluate.safety.rates import rates
@@ -39,7 +38,7 @@ def _how_often(replies: Sequence[Reply], as_json: bool) -> int:
             | percent_keys("refusal_rate", rate.refused)
             for rate in found
         ]
-        print(json.dumps({"n": len(replies), "groups": groups}))
+        print_json({"n": len(replies), "groups": groups})
         return 0
     rows = [[r.kind or "not said", r.category or "all", str(r.refused.n), in_percent(r.refused)] for r in found]
     print_table(("prompts", "category", "n", "refused, %"), rows, right=("n", "refused, %"))
@@ -58,7 +57,7 @@ def _against_people(files: Mapping[str, Sequence[Reply]], as_json: bool) -> int:
             | ({"learnt_on_other_files": _as_json(learnt[path])} if path in learnt else {})
             for path in files
         ]
-        print(json.dumps({**_as_json(every), "disagreed": sum(disagreed.values()), "note": WRITTEN_ON, "files": each}))
+        print_json({**_as_json(every), "disagreed": sum(disagreed.values()), "note": WRITTEN_ON, "files": each})
         return 0
     groups = {Path(path).stem: checks[path] for path in files} | ({"all files": every} if len(files) > 1 else {})
     groups |= {f"{Path(path).stem}, learnt on the others": learnt[path] for path in learnt}

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from typing import Any
 
-from camelid.commands import say
+from camelid.commands import print_json, say
 from camelid.commands.shown import in_percent, percent_keys
 from camelid.evaluate.safety.prompts import read_prompts, with_kinds
 from camelid.evaluate.safety.rates import Rate, Verdicts, rates, ratings_verdicts, reward_model_verdicts
@@ -56,7 +55,7 @@ def _print_rates(replies: Sequence[Reply], judge: tuple[str, Verdicts] | None, a
     if as_json:
         judged = {"violations_judged_by": judge[0]} if judge else {"violations_judged_by": None, "note": NOT_REFUSED}
         groups = [_rate_json(rate) for rate in found]
-        print(json.dumps({"n": len(replies), "left_out": left_out} | judged | {"groups": groups}))
+        print_json({"n": len(replies), "left_out": left_out} | judged | {"groups": groups})
         return 0
     columns = ["prompts", "category", "n", "refused, %", "not refused, %", *(["violations, %"] if judge else [])]
     rows = [

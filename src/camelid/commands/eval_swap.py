@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 
-from camelid.commands import say
+from camelid.commands import print_json, say
 from camelid.commands.shown import from_keys
 from camelid.evaluate.people.swap import read_both_orders, swap_figures
 from camelid.table import print_table
@@ -15,7 +14,7 @@ def swap(arguments: argparse.Namespace) -> int:
     """Consistency, wins with inconsistent pairs as ties, bias to places and lengths."""
     found = swap_figures(read_both_orders(arguments.file))
     if arguments.json:
-        print(json.dumps(found))
+        print_json(found)
         return 0
     rows = [
         ["same verdict in both orders", from_keys(found, "consistency", 100), str(found["n"])],

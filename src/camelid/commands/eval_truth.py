@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from camelid.commands import say
+from camelid.commands import print_json, say
 from camelid.commands.shown import in_percent, percent_keys
 from camelid.evaluate.safety.replies import read_replies
 from camelid.evaluate.safety.stored_features import stored_features
@@ -82,7 +81,7 @@ def truth(arguments: argparse.Namespace) -> int:
             | percent_keys("judge", measured.accuracy)
         )
         result |= percent_keys("judge_advantage", measured.advantage)
-        print(json.dumps(result | _called_true(measured)))
+        print_json(result | _called_true(measured))
         return 0
     rows = [["judged true", str(share.n), in_percent(share)], ["judge is right on", "", in_percent(measured.accuracy)]]
     rows += [["judge over its best floor, points", "", in_percent(measured.advantage)]]
@@ -111,7 +110,7 @@ def _print_measured(measured: Measured, as_json: bool) -> None:
         floors = {name: percent_keys("accuracy", floor) for name, floor in measured.floors.items()}
         result = {"n": measured.accuracy.n, "rows": measured.num_rows, "floors": floors}
         result |= percent_keys("accuracy", measured.accuracy) | percent_keys("advantage", measured.advantage)
-        print(json.dumps(result | _called_true(measured) | {"beats_floor": measured.beats_floor}))
+        print_json(result | _called_true(measured) | {"beats_floor": measured.beats_floor})
         return
     rows = [[name, in_percent(floor)] for name, floor in measured.floors.items()]
     rows += [

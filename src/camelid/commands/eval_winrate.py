@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from typing import Any
 
-from camelid.commands import say
+from camelid.commands import print_json, say
 from camelid.commands.shown import in_percent, in_units
 from camelid.evaluate.alpaca_eval import read_difficulty
 from camelid.evaluate.winrate import WinRate, win_rate_of_file
@@ -24,7 +23,7 @@ def winrate(arguments: argparse.Namespace) -> int:
     results = [win_rate_of_file(file, difficulty) for file in arguments.files]
     if arguments.json:
         objects = [_as_json(result) for result in results]
-        print(json.dumps(objects[0] if len(objects) == 1 else {"files": objects}))
+        print_json(objects[0] if len(objects) == 1 else {"files": objects})
         return 0
     print_table(WINRATE_COLUMNS, [_row(r) for r in results], right=WINRATE_COLUMNS[2:])
     print()

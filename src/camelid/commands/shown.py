@@ -17,7 +17,8 @@ def in_units(estimate: Given, digits: int = 2, sign: str = "") -> str:
     if not estimate:
         return ""
     value, low, high, *_ = estimate if isinstance(estimate, Estimate) else Estimate(**estimate)
-    return f"{value:{sign}.{digits}f} [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
+    bounds = f"[{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]" if math.isfinite(low) else "(no interval)"
+    return f"{value:{sign}.{digits}f} {bounds}"
 
 
 def in_percent(estimate: Given, digits: int = 1) -> str:
@@ -37,8 +38,3 @@ def percent_keys(name: str, estimate: Estimate) -> dict[str, Any]:
     """A share in percent under `name`, its 95% interval and its n beside it."""
     percent = estimate.percent
     return {name: percent.value, f"{name}_interval": percent.interval, f"{name}_n": percent.n}
-
-
-def finite(estimate: Estimate) -> dict[str, float | None]:
-    """An estimate for JSON, which knows no infinity: one value has no interval."""
-    return {name: number if math.isfinite(number) else None for name, number in estimate._asdict().items()}
