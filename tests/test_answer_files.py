@@ -141,6 +141,7 @@ def test_wrong_questions_and_references(tmp_path):
     questions = read_questions(lines(tmp_path / "q.jsonl", TWO_TURNS))
     for row, problem in [
         ({"question_id": 5, "text": "a"}, "question 5 is not in the file of questions"),
+        ({"question_id": [9], "text": "a"}, r"line 1: question \[9\] is not in the file of questions"),
         ({"question_id": 9, "text": "a"}, "question 9 has 2 turns, its answer 1"),
         ({"question_id": 9, "choices": []}, "line 1: no answer: choices must be a list"),
     ]:

@@ -91,10 +91,11 @@ def _question(answer: Answer, questions: Questions | None) -> Question:
         check_turns(answer.prompt, last="user")
         text, row = as_text(answer.prompt), answer.row
         category = row.get("category") or (answer.tags or (row.get("dataset"),))[0] or ""
-        return Question(str(answer.question_id or content_hash(text)[:16]), (text,), str(category))
+        name = content_hash(text)[:16] if answer.question_id is None else str(answer.question_id)
+        return Question(name, (text,), str(category))
     if questions is None:
         raise ValueError("FastChat's answers hold no questions; give their file with --questions FILE")
-    if answer.question_id not in questions:
+    if not isinstance(answer.question_id, int | str) or answer.question_id not in questions:
         raise ValueError(f"question {answer.question_id} is not in the file of questions")
     question = questions[answer.question_id]
     if len(answer.texts) != len(question.turns):

@@ -103,7 +103,7 @@ def prompt_of(row: Row) -> Messages:
 def tags_of(values: dict[str, Any]) -> tuple[str, ...]:
     """`tags` of a row: a list, or, in CSV, words between commas."""
     given = values.get("tags") or ()
-    return tuple(tag.strip() for tag in (given.split(",") if isinstance(given, str) else map(str, given)))
+    return tuple(str(tag).strip() for tag in (given if isinstance(given, list | tuple) else str(given).split(",")))
 
 
 def prompt_key(prompt: Messages) -> str:
