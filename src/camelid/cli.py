@@ -27,6 +27,7 @@ STAGES = {
     "annotate": "camelid.annotate.scripted:annotate_by_reward_model",
     "judge": "camelid.annotate.judge:annotate_by_judge",
     "evaluate": "camelid.evaluate.version:evaluate_version",
+    "evaluate-task": "camelid.evaluate.tasks.stage:evaluate_task",
     "distill": "camelid.train.distill:train_distill",
 }
 """Every stage that is a command of its own: name -> module:function."""

@@ -14,7 +14,10 @@ from camelid import estimates_study
 from camelid.collect.readers import read
 from camelid.collect.stage import KINDS
 from camelid.costs import Cost
-from camelid.expected import Left, Reads, Rows
+from camelid.evaluate.tasks.asking import chosen_questions
+from camelid.evaluate.tasks.registry import find_task
+from camelid.expected import Left, Reads, Rows, tokens_of
+from camelid.models.requests import Likelihood
 
 DATA_SECONDS = 0.2
 """Reading, checking and writing some hundred rows."""
@@ -141,6 +144,20 @@ def evaluate_version(s: Any, reads: Reads, cost: Cost) -> Left:
     return {}
 
 
+def evaluate_task(s: Any, reads: Reads, cost: Cost) -> Left:
+    """Every question once and every choice once; the examples once a chunk where they are the same for all."""
+    shape, path = reads.shape("model"), reads.sources("data")[0]
+    cost.load(shape)
+    if isinstance(path, Path):
+        task = find_task(s.task)
+        chosen, shots = chosen_questions(task, path, shots=s.shots, limit=s.limit, header=s.header, seed=s.seed)
+        prefixes = {shots.prefix(question) for question in chosen}
+        text = "".join(r[0] for q in chosen for r in q.requests[:1]) + "".join(prefixes)
+        choices = "".join(r[1] for q in chosen for r in q.requests if isinstance(r, Likelihood))
+        cost.score(shape, tokens_of(text + choices), with_head=tokens_of(choices or text))
+    return {}
+
+
 def write_run_report(s: Any, reads: Reads, cost: Cost) -> Left:
     cost.seconds += REPORT_SECONDS
     return {}
@@ -157,6 +174,7 @@ TABLE: dict[str, Callable[[Any, Reads, Cost], Left]] = {
     "camelid.train.rejection.sample_best": sample_best,
     "camelid.train.ppo.train_ppo": train_ppo,
     "camelid.evaluate.version.evaluate_version": evaluate_version,
+    "camelid.evaluate.tasks.stage.evaluate_task": evaluate_task,
     "camelid.evaluate.report.stage.write_run_report": write_run_report,
     **estimates_study.TABLE,
 }

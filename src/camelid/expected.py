@@ -51,16 +51,16 @@ class Rows(NamedTuple):
     def of(cls, records: list[Any]) -> Rows:
         """Counted by bytes and turns."""
         prompts = sum(_prompt_tokens(record) for record in records)
-        answers = [_tokens(answer) for record in records for answer in answers_of(record)]
+        answers = [tokens_of(answer) for record in records for answer in answers_of(record)]
         return cls(len(records), prompts / max(len(records), 1), sum(answers) / max(len(answers), 1))
 
 
 def _prompt_tokens(record: Record) -> float:
     turns = messages_of(record)
-    return sum(_tokens(m.content) for m in (turns[:-1] if isinstance(record, Conversation) else turns))
+    return sum(tokens_of(m.content) for m in (turns[:-1] if isinstance(record, Conversation) else turns))
 
 
-def _tokens(text: str) -> float:
+def tokens_of(text: str) -> float:
     return len(text.encode()) / BYTES_A_TOKEN + TOKENS_A_TURN
 
 

@@ -39,7 +39,7 @@ class Answerer:
 
     def likelihoods(self, requests: Sequence[Likelihood], tick: Tick = lambda rows: None) -> list[Scored]:
         """Log-likelihood of each continuation after its context."""
-        return [_sum(scores) for scores in self.scores(self.pairs(requests), tick)]
+        return [_sum(scores) for scores in self.scores(self.pairs(requests, limit=self.context_tokens), tick)]
 
     def rolling(self, requests: Sequence[Rolling], tick: Tick = lambda rows: None) -> list[Scored]:
         """Log-likelihood of each text."""
@@ -65,7 +65,7 @@ class Answerer:
 
     def rows(self, requests: Sequence[Request]) -> list[Asked]:
         """The token rows behind requests for likelihoods, as `answer` scores them."""
-        pairs = iter(self.pairs([r for r in requests if isinstance(r, Likelihood)]))
+        pairs = iter(self.pairs([r for r in requests if isinstance(r, Likelihood)], limit=self.context_tokens))
         parts = [self.windows(r) if isinstance(r, Rolling) else [next(pairs)] for r in requests]
         return [row for part in parts for row in part]
 
@@ -73,11 +73,11 @@ class Answerer:
         """Log-probabilities of the asked tokens of each row."""
         return row_scores(self.policy.trunk, self.policy.model.get_output_embeddings(), rows, tick=tick)
 
-    def pairs(self, requests: Sequence[Likelihood]) -> list[Asked]:
+    def pairs(self, requests: Sequence[Likelihood], *, limit: int | None) -> list[Asked]:
         """Contexts and continuations as tokens.
 
-        Raises ValueError for one that is longer than the model's context (nothing is cut off in silence), or whose
-        continuation has no token of its own.
+        Raises ValueError for one that needs more than `limit` tokens of context (nothing is cut off in silence), or
+        whose continuation has no token of its own.
         """
         texts = [request.context + request.continuation for request in requests]
         if self.in_chat:
@@ -97,9 +97,9 @@ class Answerer:
         for request, ids, prompt in zip(requests, wholes, prompts, strict=True):
             if len(ids) <= len(prompt):
                 raise ValueError(f"{request.continuation!r} adds no token to what stands before it")
-            if len(ids) - 1 > self.context_tokens:
+            if limit is not None and len(ids) - 1 > limit:
                 raise ValueError(
-                    f"a question has {len(ids)} tokens and the model's context {self.context_tokens}: ask with fewer "
+                    f"a question has {len(ids)} tokens and the model's context {limit}: ask with fewer "
                     f"shots; nothing is cut off in silence"
                 )
         return [Asked(ids, len(prompt)) for ids, prompt in zip(wholes, prompts, strict=True)]

@@ -87,7 +87,8 @@ def tree_attention(layer: int, query: Tensor, key: Tensor, value: Tensor, tree: 
     if tree.leaves:
         tree.left[layer] = (k.transpose(0, 1).contiguous(), v.transpose(0, 1).contiguous())
     kept = tree.kept[layer] if tree.kept else None
-    parts = [_tile(q * scale, k, v, tile, kept) for tile in tree.tiles]
+    q = q * scale
+    parts = [_tile(q, k, v, tile, kept) for tile in tree.tiles]
     return torch.cat(parts).index_select(0, tree.back)[None]
 
 

@@ -21,7 +21,7 @@ from camelid.commands.eval_words import (
 )
 from camelid.commands.eval_words.kinds import Command
 
-GROUPS = (published, judged, judges, people, rewards, safety, bold, truth, contamination, benchmarks)
+GROUPS = (benchmarks, published, judged, judges, people, rewards, safety, bold, truth, contamination)
 
 
 def add(verbs: Any, command: Command) -> None:

@@ -22,6 +22,13 @@ def add(verbs: Any, command: Command) -> None:
     )
     for verb in (listing, task):
         verb.add_argument("--data", default="", metavar="FOLDER", help="holds benchmarks/ (default: CAMELID_DATA)")
-    for verb in (task,):
+    harness = command(
+        verbs, "harness", "eval_harness:harness", "tasks of lm-evaluation-harness on our engine", json=True
+    )
+    harness.add_argument("--tasks", required=True, help="names, with commas between them")
+    harness.add_argument("--include", default="", metavar="FOLDER", help="folder of task files (.yaml) of your own")
+    harness.add_argument("--shots", type=int, default=None)
+    harness.add_argument("--limit", type=int, default=0, help="the first so many items of each task")
+    for verb in (task, harness):
         verb.add_argument("--model", required=True, help="a model's folder or name")
         verb.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16"])

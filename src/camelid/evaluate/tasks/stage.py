@@ -16,15 +16,15 @@ from typing import Any
 from pydantic import Field
 
 from camelid.durable import append_json_lines, keep_whole_chunks, read_whole_lines, write_json
+from camelid.evaluate.tasks.asking import asked, chosen_questions
 from camelid.evaluate.tasks.registry import find_task
 from camelid.evaluate.tasks.shots import Shots
 from camelid.evaluate.tasks.task import Measure, Question, Task
 from camelid.models.answering import Answerer
 from camelid.models.policy import Policy
-from camelid.models.requests import Answer, Request, Scored
+from camelid.models.requests import Answer, Scored
 from camelid.models.trunk import ModelSettings
 from camelid.runs import Run, Settings
-from camelid.types import draw
 
 
 class TaskSettings(Settings):
@@ -52,7 +52,9 @@ def evaluate_task(run: Run) -> dict[str, Any]:
     """Stage: `model`, `data` (the task's file or folder) -> records.jsonl, results.json."""
     s: TaskSettings = run.settings
     task = find_task(s.task)
-    questions, shots = chosen_questions(task, run.inputs["data"], s)
+    questions, shots = chosen_questions(
+        task, run.inputs["data"], shots=s.shots, limit=s.limit, header=s.header, seed=s.seed
+    )
     records = run.path / "records.jsonl"
     done = keep_whole_chunks(records, s.questions_a_chunk, len(questions))
     if done < len(questions):
@@ -67,22 +69,6 @@ def evaluate_task(run: Run) -> dict[str, Any]:
     results = summarise(task, read_records(records), shots)
     write_json(run.path / "results.json", results)
     return {"task": task.name, "n": results["n"], task.headline: results["measures"][task.headline]["value"]}
-
-
-def chosen_questions(task: Task, path: Path, s: TaskSettings) -> tuple[list[Question], Shots]:
-    """The questions to ask, and what stands before them; examples are drawn from all, asked or not."""
-    every = task.questions(path)
-    if s.header is not None:
-        header = s.header
-        every = [q.with_header(header.replace("{group}", q.group)) for q in every]
-    shots = Shots(task, path, every, task.shots if s.shots is None else s.shots, s.seed)
-    return draw(every, s.limit, s.seed), shots
-
-
-def asked(question: Question, shots: Shots) -> list[Request]:
-    """The question's requests with the examples in front."""
-    prefix = shots.prefix(question)
-    return [request.after(prefix) for request in question.requests]
 
 
 def record(task: Task, question: Question, answers: Sequence[Answer]) -> dict[str, Any]:

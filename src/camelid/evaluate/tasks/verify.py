@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from camelid.evaluate.tasks.asking import asked, chosen_questions
 from camelid.evaluate.tasks.registry import find_task
-from camelid.evaluate.tasks.stage import TaskSettings, asked, chosen_questions
+from camelid.evaluate.tasks.stage import TaskSettings
 from camelid.models.answering import Answerer
 from camelid.models.plain import plain_logprobs
 from camelid.models.policy import Policy
@@ -19,7 +20,7 @@ def verify(model: Path, data: Path, s: TaskSettings, number: int) -> dict[str, A
     Raises ValueError for a task that is answered in writing.
     """
     task = find_task(s.task)
-    questions, shots = chosen_questions(task, data, s.model_copy(update={"limit": number}))
+    questions, shots = chosen_questions(task, data, shots=s.shots, limit=number, header=s.header, seed=s.seed)
     requests = [request for question in questions for request in asked(question, shots)]
     if any(isinstance(request, Generate) for request in requests):
         raise ValueError(f"{task.name} is answered in writing: there are no log-likelihoods to compare")
