@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from camelid.evaluate.answer_cases import read_cases
-from camelid.evaluate.answer_files import read_answers, read_questions, read_references
+from camelid.evaluate.answer_cases import read_answer_file, read_cases
+from camelid.evaluate.answer_files import model_of, read_answers
+from camelid.evaluate.questions import read_questions, read_references
 from camelid.judges.ways import WAYS
 
 DATA = Path(os.environ.get("CAMELID_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
@@ -21,6 +22,37 @@ def lines(path, *rows):
 
 def ours(text, answer, **more):
     return {"prompt_id": text[:3], "prompt": [{"role": "user", "content": text}], "text": answer, **more}
+
+
+MESSAGES = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "so"}]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ours("Why? \n", "so", source="s", tags=["helpful"], model="m"),
+        {"instruction": "Why?", "output": "so", "generator": "m", "dataset": "s", "tags": "helpful"},
+        {"prompt": "Why?", "completion": "so", "model": "m", "source": "s", "tags": ["helpful"], "text": "Why? so"},
+        {"messages": MESSAGES, "model": "m", "source": "s", "tags": ["helpful"]},
+        {"question": "Why?", "answer": "so", "model": "m", "source": "s", "tags": ["helpful"], "question_id": 3},
+    ],
+)
+def test_the_same_answer_in_every_form(tmp_path, row):
+    path = lines(tmp_path / "a.jsonl", row)
+    (answer,) = read_answers(path)
+    assert (answer.key, answer.text, answer.model, answer.source, answer.tags) == ("Why?", "so", "m", "s", ("helpful",))
+    assert [m.role for m in answer.asked] == ["user"]
+    assert (answer.place, answer.row, model_of(path, [answer])) == (f"{path}, line 1", row, "m")
+
+
+def test_answers_to_numbers_have_no_prompt(tmp_path):
+    path = lines(tmp_path / "answer_x.jsonl", {"question_id": 3, "text": "so"}, {"question_id": 4, "text": "no"})
+    first, _ = answers = read_answers(path)
+    assert (first.key, first.prompt, model_of(path, answers)) == ("question 3", None, "x")
+    with pytest.raises(ValueError, match="line 1: no prompt, only the number of a question"):
+        first.asked  # noqa: B018
+    with pytest.raises(ValueError, match="line 1: no answer: the last of its messages is not the assistant's"):
+        read_answers(lines(tmp_path / "a.jsonl", {"messages": MESSAGES[:1]}))
 
 
 def test_our_answers_and_alpacaevals_meet_by_their_prompt(tmp_path):
@@ -87,33 +119,34 @@ def test_two_turns_are_two_cases_with_the_correct_answers_so_far(tmp_path):
     ("rows", "problem"),
     [
         ([], "is empty"),
-        ([["a"]], "a.jsonl, row 1: a JSON object is wanted, not str"),
-        ([3], "line 1: a JSON object is wanted, not int"),
-        ([{"foo": 1, "bar": 2}], r"line 1: no known format of answers \(the row has foo, bar\); wanted are prompt"),
+        ([["a"]], "a.jsonl, row 1: a JSON object with a prompt and an answer is wanted, not str"),
+        ([3], "line 1: a JSON object with a prompt and an answer is wanted, not int"),
+        ([{"foo": 1, "bar": 2}], r"line 1: no prompt \(its fields are foo, bar\); known rows have prompt"),
         ([ours("Why?", "a"), ours("Why?", "b")], "line 2: question Why is answered twice"),
         ([ours("Why?", "a"), ours("Why not?", "b")], "line 2: question Why is answered twice"),  # one id for two
-        ([ours("Why?", None)], "line 1: a text is wanted, not NoneType"),
-        ([{"prompt": [{"role": "user"}], "text": "a"}], "line 1: prompt: content: Field required"),
-        ([{"prompt": "Why?", "text": "a"}], "line 1: prompt"),
-        ([{"prompt": [], "text": "a"}], "line 1: a conversation needs at least one user turn"),
-        ([{"instruction": "Why?", "output": 7}], "line 1: a text is wanted, not int"),
+        ([ours("Why?", None)], "line 1: no answer: a text is wanted, not NoneType"),
+        ([{"prompt": [{"role": "user"}], "text": "a"}], "line 1: no prompt: .*content: Field required"),
+        ([{"prompt": 7, "text": "a"}], "line 1: no prompt: text or messages"),
+        ([{"prompt": [], "text": "a"}], "line 1: no prompt: it has no turns"),
+        ([{"instruction": "Why?", "output": 7}], "line 1: no answer: a text is wanted, not int"),
         ([{"question_id": 1, "text": "a"}], "give their file with --questions FILE"),
     ],
 )
 def test_what_does_not_fit_is_named_with_its_place(tmp_path, rows, problem):
     with pytest.raises(ValueError, match=problem):
-        read_answers(lines(tmp_path / "a.jsonl", *rows))
+        read_answer_file(lines(tmp_path / "a.jsonl", *rows))
 
 
 def test_wrong_questions_and_references(tmp_path):
     questions = read_questions(lines(tmp_path / "q.jsonl", TWO_TURNS))
     for row, problem in [
         ({"question_id": 5, "text": "a"}, "question 5 is not in the file of questions"),
+        ({"question_id": [9], "text": "a"}, r"line 1: question \[9\] is not in the file of questions"),
         ({"question_id": 9, "text": "a"}, "question 9 has 2 turns, its answer 1"),
-        ({"question_id": 9, "choices": []}, "line 1: list index"),
+        ({"question_id": 9, "choices": []}, "line 1: no answer: choices must be a list"),
     ]:
         with pytest.raises(ValueError, match=problem):
-            read_answers(lines(tmp_path / "a.jsonl", row), questions)
+            read_answer_file(lines(tmp_path / "a.jsonl", row), questions)
     inputs = {"first": lines(tmp_path / "a.jsonl", ours("Why?", "a")), "questions": tmp_path / "q.jsonl"}
     with pytest.raises(ValueError, match="hold their questions themselves; leave --questions out"):
         read_cases(WAYS["lima-single"], inputs)
@@ -125,11 +158,6 @@ def test_wrong_questions_and_references(tmp_path):
         read_questions(lines(tmp_path / "q.jsonl", TWO_TURNS, TWO_TURNS))
     with pytest.raises(ValueError, match="line 1: not a reference answer"):
         read_references(lines(tmp_path / "r.jsonl", {"question_id": 1}))
-    (tmp_path / "half.json").write_text('[{"instruction": "a"')
-    with pytest.raises(ValueError, match=r"half.json, line 1: no JSON"):
-        read_answers(tmp_path / "half.json")
-    with pytest.raises(ValueError, match="cannot be read as text"):
-        read_answers(tmp_path)
 
 
 def test_answers_to_different_questions_are_an_error(tmp_path):
@@ -152,8 +180,8 @@ def test_the_real_files():
     vicuna = DATA / "vicuna_eval"
     questions = read_questions(vicuna / "question.jsonl")
     for path in sorted((vicuna / "answer").glob("*.jsonl")):
-        assert len(read_answers(path, questions).rows) == 80
-    assert read_answers(vicuna / "answer" / "answer_alpaca-13b.jsonl", questions).model.startswith("alpaca-13b")
+        assert len(read_answer_file(path, questions).rows) == 80
+    assert read_answer_file(vicuna / "answer" / "answer_alpaca-13b.jsonl", questions).model.startswith("alpaca-13b")
     mt_bench = read_questions(DATA / "prompts" / "mt_bench_question.jsonl")
     references = read_references(DATA / "prompts" / "mt_bench_reference_answer_gpt-4.jsonl")
     wanting = {i for i, q in mt_bench.items() if q.category in WAYS["mt-bench"].wants_reference}

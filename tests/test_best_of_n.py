@@ -114,7 +114,7 @@ def test_a_second_score_in_the_same_rows(tmp_path, capsys):
         ("", "holds no scores"),
         ("[]", "holds no scores"),
         ("{", "no JSON"),
-        ('{"id": 1}', "row 1: no scores (its keys are id)"),
+        ('{"id": 1}', "line 1: no scores (its keys are id)"),
         ('[[1, "a"]]', "'a' is no score"),
         ("[[1, NaN]]", "nan is no score"),
         ("[[]]", "a list of numbers is wanted"),

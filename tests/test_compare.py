@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from camelid.cli import main
-from camelid.evaluate.imitation.answer_files import common_keys, read_answers
+from camelid.evaluate.imitation.answers import common_keys, read_answers
 from camelid.evaluate.imitation.facts import less, mean_accuracy, paired_change, read_facts
 from camelid.evaluate.imitation.measures import style_of
 from camelid.functional.statistics import Estimate
@@ -55,15 +55,15 @@ def test_fastchats_answers_go_by_number(tmp_path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "holds no answers: it is empty"),
-        ("[]", "holds no answers"),
-        ('{"instruction": "a"}', "line 1: no answer here (its fields are instruction)"),
-        ('[{"instruction": "a", "output": null}]', "row 1: no answer here (the answer is a NoneType"),
-        ('{"instruction": "a", "output": "b"}\n{"instruction"', "line 2: broken JSON"),
-        ('[{"instruction": "a", "output": "b"}', "line 1: broken JSON"),
+        ("", "is empty"),
+        ("[]", "is empty"),
+        ('{"instruction": "a"}', "line 1: no answer (its fields are instruction)"),
+        ('[{"instruction": "a", "output": null}]', "row 1: no answer: a text is wanted, not NoneType"),
+        ('{"instruction": "a", "output": "b"}\n{"instruction"', "line 2: no JSON"),
+        ('[{"instruction": "a", "output": "b"}', "line 1: no JSON"),
         ('{"instruction": "a", "output": "b"}\n{"instruction": "a ", "output": "c"}', "line 2: a second answer"),
-        ('{"question_id": 1, "choices": []}', "line 1: no answer here"),
-        ("[3]", "row 1: no answer here (it is a int"),
+        ('{"question_id": 1, "choices": []}', "line 1: no answer: choices"),
+        ("[3]", "row 1: a JSON object with a prompt and an answer is wanted, not int"),
     ],
 )
 def test_a_wrong_file_is_named_with_its_row(tmp_path, content, said):

@@ -74,7 +74,7 @@ def test_the_command_names_item_and_row(files, capsys):
     captured = capsys.readouterr()
     assert "items.jsonl:1" in captured.out
     assert "train.jsonl:2" in captured.out
-    assert "dirty 33.33%" in captured.out
+    assert "dirty 33.33 [" in captured.out
     assert main(["eval", "contamination", files[0], "--train", files[1], "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed["n"] == 3

@@ -16,7 +16,7 @@ import camelid
 
 ROOT = Path(camelid.__file__).parent
 STAGE_PACKAGES = ("collect", "curate", "annotate", "train", "evaluate", "serve")
-WITHOUT_TORCH = ("types", "runs", "durable", "checkpoints", "progress", "provenance", "settings_text", "cli")
+WITHOUT_TORCH = ("types", "rows", "runs", "durable", "checkpoints", "progress", "provenance", "settings_text", "cli")
 HEAVY = {"torch", "transformers", "safetensors", "tokenizers"}
 
 
@@ -115,7 +115,7 @@ def test_models_know_no_stage(module):
 @pytest.mark.parametrize("module", sorted(m for m in MODULES if room(m) == "judges"))
 def test_judges_know_no_stage_and_load_no_torch(module):
     rooms = {room(name) for name in imports(module, at_import=False) if name.startswith("camelid.")}
-    assert rooms <= {"judges", "types", "durable", "models", "functional"}
+    assert rooms <= {"judges", "types", "rows", "durable", "models", "functional"}
     assert HEAVY.isdisjoint({name.split(".")[0] for name in loaded_with(module)})
 
 

@@ -234,7 +234,7 @@ def test_words_that_do_not_fit_are_one_line_and_leave_no_folder(capsys, tmp_path
         ([files[0], "nowhere.json", "--way", "lima"], "nowhere.json: no such file"),
         ([files[0], "--way", "lima"], "way 'lima' judges two files of answers, not 1"),
         ([*files, "--way", "lima", "--set", "remote.modle=j"], "no setting 'remote.modle'"),
-        ([*files, "--way", "lima", "--prompt", files[0]], "ours.json, line 1: no JSON object"),
+        ([*files, "--way", "lima", "--prompt", files[0]], "ours.json, row 1: "),
     ]:
         result = run(capsys, *words, *out, code=1)
         assert problem in result.err and result.err.count("\n") == 1 and result.out == ""

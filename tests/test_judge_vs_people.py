@@ -149,7 +149,7 @@ def test_judgements_in_both_orders_count_after_the_swap(tmp_path, capsys):
         ("h.json", '[{"a": 1}, {"a": 2}]', "no verdicts; there are a"),
         ("h.json", '[{"verdict": "good"}, {"verdict": 7}]', "no verdicts in verdict; they say 1, 2 and 0"),
         ("h.jsonl", '{"question_id": 1, "text": "8 9"}\n{"question_id": 1, "text": "8 9"}', "reviewed twice"),
-        ("h.jsonl", '{"question_id": 1, "text": "8 9"}\n{"question_id": 2, "text": 8}', "row 2: not a review"),
+        ("h.jsonl", '{"question_id": 1, "text": "8 9"}\n{"question_id": 2, "text": 8}', "line 2: not a review"),
     ],
 )
 def test_wrong_files_are_one_line_of_error(tmp_path, capsys, name, content, said):

@@ -281,9 +281,9 @@ def test_wrong_answers_are_one_line_of_error(tmp_path, capsys):
         (tmp_path / "y.json", ["--limit", "-1"], "a limit of -1 pairs"),
     ]
     (tmp_path / "none.json").write_text('[{"a": 1}]', encoding="utf-8")
-    cases.append((tmp_path / "none.json", [], "no answers; rows need"))
+    cases.append((tmp_path / "none.json", [], "row 1: no prompt (its fields are a); known rows have prompt and text"))
     (tmp_path / "null.json").write_text('[{"instruction": "q0", "output": null}]', encoding="utf-8")
-    cases.append((tmp_path / "null.json", [], "row 1: no answer in 'output'"))
+    cases.append((tmp_path / "null.json", [], "row 1: no answer: a text is wanted, not NoneType"))
     (tmp_path / "blank.json").write_text('[{"instruction": " ", "output": "x"}]', encoding="utf-8")
     cases.append((tmp_path / "blank.json", [], "row 1: no prompt"))
     cases.append(("", [], "give a second model's answers"))

@@ -366,7 +366,14 @@ def test_the_probe_measures_this_machine():
 
 @pytest.mark.parametrize(
     ("seconds", "shown"),
-    [(0.24, "0.2 s"), (9.96, "10 s"), (59.6, "1 min 00 s"), (750, "12 min 30 s"), (11_100, "3 h 05 min")],
+    [
+        (0.24, "0.2 s"),
+        (9.96, "10 s"),
+        (59.6, "1 min 00 s"),
+        (750, "12 min 30 s"),
+        (3600, "1 h 00 min"),
+        (11_100, "3 h 05 min"),
+    ],
 )
 def test_times_are_shown_in_units_that_can_be_read(seconds, shown):
     assert shown_seconds(seconds) == shown

@@ -121,7 +121,7 @@ def test_the_models_of_alpaca_eval_stand_in_the_order_of_their_win_rates(capsys)
         ([judgement(0, "a", "b", None)], (), "all 1 judgements failed"),
         ([judgement(0, "a", "a", 1.0)], (), "a is compared with itself"),
         ([judgement(0, "a", "b", 1.0)], ("--anchor", "z"), "no model 'z' to anchor the scale at; there are a, b"),
-        ([], (), "holds no judgement"),
+        ([], (), "is empty"),
     ],
 )
 def test_what_cannot_be_ranked_is_an_error(tmp_path, capsys, rows, words, message):

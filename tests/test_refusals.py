@@ -152,7 +152,7 @@ def test_wrong_files_give_a_reason(tmp_path, capsys):
     good = {"type": "homonyms", "prompt": "p", "completion": "I won't."}
     both = {"annotation_1": "2_full_refusal", "annotation_2": "2_full_refusal"}
     cases = [
-        ([{"a": 1}], "row 1 has none of the columns prompt, instruction, question"),
+        ([{"a": 1}], "row 1: no prompt (its fields are a); known rows have"),
         ([good | both | {"annotation_1": "maybe"}], "row 1: label 'maybe' is none of XSTest's"),
         ([good | both | {"annotation_1": "1_full_compliance"}], "no answer has two human labels that agree"),
     ]
@@ -165,7 +165,7 @@ def test_wrong_files_give_a_reason(tmp_path, capsys):
     assert "has no human labels" in capsys.readouterr().err
     (tmp_path / "empty.jsonl").write_text("\n")
     assert main(["eval", "refusals", str(tmp_path / "empty.jsonl")]) == 1
-    assert "holds no rows" in capsys.readouterr().err
+    assert "is empty" in capsys.readouterr().err
     (tmp_path / "broken.jsonl").write_text('{"prompt": "a", "output": "b"}\n{"prompt": \n')
     assert main(["eval", "refusals", str(tmp_path / "broken.jsonl")]) == 1
-    assert "line 2: not JSON" in capsys.readouterr().err
+    assert "line 2: no JSON" in capsys.readouterr().err

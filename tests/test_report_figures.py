@@ -18,7 +18,6 @@ from camelid.evaluate.report.page_numbers import (
     PLAIN,
     SHARE,
     decimals,
-    duration_text,
     estimate_cell,
     full_text,
     interval_text,
@@ -137,17 +136,10 @@ def test_numbers_in_print() -> None:
     assert estimate_cell(None, SHARE).text == "–"
 
 
-def test_sample_sizes_and_durations() -> None:
+def test_sample_sizes() -> None:
     assert sample_sizes([None, estimate(0.5, 40), estimate(0.5, 38)]) == "n = 38–40"
     assert sample_sizes([estimate(0.5, 40)] * 2) == "n = 40"
     assert sample_sizes([None]) == ""
-    assert [duration_text(s) for s in (0.4, 59.6, 125, 3600, 11_220)] == [
-        "0 s",
-        "1 min 00 s",
-        "2 min 05 s",
-        "1 h 00 min",
-        "3 h 07 min",
-    ]
 
 
 def test_interval_of_a_difference_is_newcombes() -> None:

@@ -143,7 +143,7 @@ def test_the_scores_that_it_leaves_can_be_read_again(files, tmp_path, capsys):
         ([{"chosen": float("nan"), "rejected": 0}] * 4, "both must be numbers"),
         ([{"id": "nobody", "chosen": 1, "rejected": 0}], "no score for 4 of 4 pairs"),
         ([{"id": "x", "chosen": 1, "rejected": 0}] * 2, "twice"),
-        ([[1, 2]] * 4, "line 1: no object"),
+        ([[1, 2]] * 4, "line 1: a JSON object with id, chosen and rejected is wanted, not list"),
     ],
 )
 def test_scores_that_are_none(tmp_path, rows, message):
@@ -285,7 +285,7 @@ def test_completions_of_all_that_stages_leave(tmp_path):
 )
 def test_rows_without_a_completion(tmp_path, row):
     path = Path(write(tmp_path / "rows.jsonl", [{"prompt": "Why?", "text": "a"}, row]))
-    with pytest.raises(ValueError, match=r"rows\.jsonl, line 2: holds no answer"):
+    with pytest.raises(ValueError, match=r"rows\.jsonl, line 2: (no prompt|no answer|a JSON object with a prompt and)"):
         read_completions(path)
 
 

@@ -104,10 +104,10 @@ def test_violations_by_a_reward_model_are_its_scores_below_the_threshold(tied_ll
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"prompt": "a"}, "row 1: ratings"),
+        ({"prompt": "a"}, "line 1: ratings"),
         ({"prompt": "a", "ratings": [2.5]}, "not whole numbers"),
-        ({"prompt": "a", "ratings": ["good"]}, "row 1: could not convert"),
-        ({"ratings": [1]}, "none of the columns prompt"),
+        ({"prompt": "a", "ratings": ["good"]}, "line 1: could not convert"),
+        ({"ratings": [1]}, r"line 1: no prompt \(its fields are ratings\)"),
     ],
 )
 def test_wrong_ratings_are_errors(tmp_path, row, message):

@@ -113,7 +113,7 @@ def test_alpaca_evals_annotations_in_both_orders(tmp_path):
     [
         ([{"scores": [1, 2]}], "scores in one order only"),
         ([{"x": 1}], "no judgements in both orders"),
-        ([], "holds no rows"),
+        ([], "is empty"),
         ([{"scores": "?", "scores_reverse": "?"}], "none of the 1 pairs has a verdict in both orders"),
     ],
 )

@@ -180,9 +180,9 @@ def test_only_what_has_a_prompt_takes_examples():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "holds no items of arc_easy"),
-        ("{", "line 1: not JSON"),
-        ("[1]\n", "line 1: not an object"),
+        ("", "arc_easy.jsonl is empty; rows with query, choices, gold are wanted"),
+        ("{", "line 1: no JSON"),
+        ("[1]\n", "row 1: a JSON object with query, choices, gold is wanted, not int"),
         ('{"query": "a", "gold": 0}\n', "line 1: no choices; the row has query, gold"),
         ('{"query": "a", "choices": ["b"], "gold": 1}\n', "the right choice is 1, which is none of 0 to 0"),
         ('{"query": "a", "choices": ["b"], "gold": "A"}\n', "the right choice is 'A'"),

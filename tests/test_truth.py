@@ -104,7 +104,7 @@ def test_a_judge_that_guesses_is_refused_with_its_figures():
 )
 def test_rows_without_a_verdict_are_errors(tmp_path, row):
     (tmp_path / "x.jsonl").write_text(json.dumps(row) + "\n")
-    with pytest.raises(ValueError, match="row 1: need `prompt`"):
+    with pytest.raises(ValueError, match="line 1: need `prompt`"):
         read_claims(str(tmp_path / "x.jsonl"))
 
 

@@ -241,7 +241,7 @@ def test_an_instruction_judged_twice_is_noted(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([], "holds no judgement"),
+        ([], "is empty"),
         ([{"prompt": "x"}], "row 1: not a judgement: no column"),
         (alpaca_rows([None, None]), "all 2 judgements failed"),
         (alpaca_rows([2, "first"]), "row 2: not a judgement: preference 'first'"),
@@ -259,7 +259,7 @@ def test_a_missing_file_and_a_folder_are_errors(tmp_path, capsys):
     assert main(["eval", "winrate", "nowhere.json"]) == 1
     assert "nowhere.json" in capsys.readouterr().err
     assert main(["eval", "winrate", str(tmp_path)]) == 1
-    assert "is a folder; give files" in capsys.readouterr().err
+    assert "is a folder; give a file" in capsys.readouterr().err
 
 
 def test_what_is_known_depends_on_judge_baseline_and_completeness():
@@ -296,7 +296,7 @@ def test_difficulties_from_a_file_by_row_and_by_instruction(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "instruction_difficulty is wanted"),
+        ("", "difficulty.csv is empty; rows with index"),
         ("index,difficulty\n0,1\n", "instruction_difficulty is wanted"),
         ("name,instruction_difficulty\na,1\n", "no column index or instruction"),
         ("index,instruction_difficulty\n0,hard\n", "row 1: 'hard' is no difficulty"),

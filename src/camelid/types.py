@@ -74,6 +74,13 @@ def check_turns(messages: Messages, *, last: Role) -> None:
         raise ValueError(f"the last turn must be by {last!r}, not {turns[-1].role!r}")
 
 
+def as_text(messages: Messages) -> str:
+    """A conversation for a reader: one turn as it is, several with the role before each."""
+    if len(messages) == 1:
+        return messages[0].content
+    return "\n\n".join(f"{message.role.capitalize()}: {message.content}" for message in messages)
+
+
 class Conversation(Record):
     """A demonstration: a whole conversation that ends with the assistant."""
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
+from camelid.functional.pair_accuracy import longer_wins
 from camelid.functional.statistics import Estimate, proportion, win_rate
 from camelid.judges.case import Order
 from camelid.judges.replies import plain_lines, the_only
@@ -125,7 +126,8 @@ def summary(judged: Sequence[Judged]) -> dict[str, Any]:
     both = [(j.given, j.swapped) for j in judged if j.given and j.swapped]
     decided = [(j.comparison, j.verdict) for j in judged if j.verdict and j.verdict.rating]
     ratings = [verdict.rating for _, verdict in decided]
-    lengths = [_longer_wins(comparison, verdict) for comparison, verdict in decided]
+    sides = [(c.first, c.second) if verdict.better == "first" else (c.second, c.first) for c, verdict in decided]
+    lengths = longer_wins(*zip(*sides, strict=True)) if sides else ()
     shown_first = [(_wins(given, "first") + _wins(swapped, "second")) / 2 for given, swapped in both]
     agree = [given.better == swapped.better for given, swapped in both]
     return {
@@ -137,18 +139,13 @@ def summary(judged: Sequence[Judged]) -> dict[str, Any]:
         "ratings": {rating: ratings.count(rating) for rating in RATINGS},
         "orders_agree": _share(proportion(sum(agree), len(agree)) if agree else None),
         "first_shown_wins": _share(win_rate(shown_first) if shown_first else None),
-        "longer_chosen": _share(proportion(sum(lengths), len(lengths)) if lengths else None),
+        "longer_chosen": _share(proportion(float(sum(lengths)), len(lengths)) if sides else None),
     }
 
 
 def _wins(verdict: Verdict, side: Literal["first", "second"]) -> float:
     """1 where the completion `side` is better, 0 where the other is, one half for a tie."""
     return 0.5 if verdict.better == "tie" else float(verdict.better == side)
-
-
-def _longer_wins(comparison: Comparison, verdict: Verdict) -> float:
-    difference = len(comparison.first) - len(comparison.second)
-    return 0.5 if difference == 0 else float((difference > 0) == (verdict.better == "first"))
 
 
 def _share(estimate: Estimate | None) -> dict[str, Any] | None:

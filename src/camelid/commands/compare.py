@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from camelid.commands import say
+from camelid.commands import print_json, say
 from camelid.commands.runs import newest_model
+from camelid.commands.shown import in_units
 from camelid.durable import write_json
-from camelid.evaluate.imitation.answer_files import Answers, read_answers
+from camelid.evaluate.imitation.answers import Answers, read_answers
 from camelid.evaluate.imitation.comparison import Comparison, Side
 from camelid.evaluate.imitation.comparison import compare as compare_answers
 from camelid.evaluate.imitation.facts import read_facts
@@ -33,7 +33,7 @@ def compare(arguments: argparse.Namespace) -> int:
     if arguments.out:
         _write(result, Path(arguments.out))
     if arguments.json:
-        print(json.dumps(result.as_json()))
+        print_json(result.as_json())
     else:
         _print(result)
     return 0
@@ -183,5 +183,4 @@ def _shown(estimate: Estimate | None, factor: float, *, signed: bool = False) ->
     if estimate is None:
         return ""
     places = 1 if factor == 100 or abs(estimate.value) >= 10 else 3
-    value, low, high = (f"{factor * x:{'+' if signed else ''}.{places}f}" for x in estimate[:3])
-    return f"{value} [{low}, {high}]" if math.isfinite(estimate.low) else f"{value} (no interval)"
+    return in_units(estimate.percent if factor == 100 else estimate, places, "+" if signed else "")

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from camelid.collect.check import check as check_file
 from camelid.collect.readers import look, read, summary, write_set_aside
 from camelid.collect.stage import KINDS
 from camelid.collect.writers import write
-from camelid.commands import say
+from camelid.commands import print_json, say
 
 
 def check(arguments: argparse.Namespace) -> int:
     """What is in a file; the exit code tells good (0), usable (1) and unusable (2)."""
     report = check_file(Path(arguments.file))
-    print(json.dumps(report.as_json()) if arguments.json else report)
+    print_json(report.as_json()) if arguments.json else print(report)
     return report.exit_code
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from typing import Any
 
 from camelid import __version__
+from camelid.commands import print_json
 from camelid.provenance import provenance
 from camelid.table import print_table
 
@@ -16,7 +16,7 @@ def env(arguments: argparse.Namespace) -> int:
     """Print versions, machine, chosen device and precision, and where models are kept."""
     facts = _facts()
     if arguments.json:
-        print(json.dumps(facts))
+        print_json(facts)
         return 0
     print_table(("", ""), [[name, str(value)] for name, value in _flat(facts)])
     return 0

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
-from camelid.commands import say
+from camelid.commands import print_json, say
 from camelid.evaluate.people.agreement import agreement
 from camelid.evaluate.people.rating_tables import read_ratings
 from camelid.table import print_table
@@ -32,7 +31,7 @@ def agreement_of(arguments: argparse.Namespace) -> int:
     )
     found = agreement(ratings, weighting=arguments.weights)
     if arguments.json:
-        print(json.dumps(found))
+        print_json(found)
         return 0
     print_figures(found)
     order = "in this order" if found["ordered"] else "without order (--scale says one)"

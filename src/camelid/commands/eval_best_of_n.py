@@ -6,8 +6,8 @@ import argparse
 from typing import Any
 
 from camelid.commands import print_json, say
+from camelid.commands.shown import in_units
 from camelid.evaluate.best_of_n import Point, curve, read_samples
-from camelid.functional.statistics import Estimate
 from camelid.table import print_table
 
 
@@ -32,21 +32,20 @@ def best_of_n(arguments: argparse.Namespace) -> int:
 
 
 def _row(point: Point) -> list[str]:
-    row = [str(point.n), _shown(point.best), f"{point.kl_bound:.2f}"]
+    row = [str(point.n), in_units(point.best, 3), f"{point.kl_bound:.2f}"]
     if point.second:
-        row += [_shown(point.second), *((_shown(point.step.second), point.step.verdict) if point.step else ("", ""))]
+        row += [
+            in_units(point.second, 3),
+            *((in_units(point.step.second, 3), point.step.verdict) if point.step else ("", "")),
+        ]
     return row
 
 
-def _shown(estimate: Estimate) -> str:
-    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
-
-
 def _as_json(point: Point) -> dict[str, Any]:
-    row: dict[str, Any] = {"n": point.n, "best": point.best.value, "interval": [point.best.low, point.best.high]}
+    row: dict[str, Any] = {"n": point.n, "best": point.best.value, "interval": point.best.interval}
     row |= {"standard_error": point.best.standard_error, "kl_bound": point.kl_bound}
     if point.second:
-        row |= {"second": point.second.value, "second_interval": [point.second.low, point.second.high]}
+        row |= {"second": point.second.value, "second_interval": point.second.interval}
     if point.step:
         row |= {"second_change": point.step.second._asdict(), "verdict": point.step.verdict}
     return row

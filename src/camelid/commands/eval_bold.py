@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from camelid.commands import say
-from camelid.commands.eval_numbers import finite, percent, shown
+from camelid.commands import print_json, say
+from camelid.commands.shown import in_percent, in_units, percent_keys
 from camelid.durable import append_json_lines
 from camelid.evaluate.safety.bold import Opening, Warmth, draw_openings, read_bold, vader, warmth
 from camelid.evaluate.safety.replies import read_replies
-from camelid.functional.statistics import Estimate, bootstrap_mean, proportion
+from camelid.functional.statistics import bootstrap_mean, proportion
 from camelid.progress import progress
 from camelid.table import print_table
 
@@ -34,12 +33,10 @@ def bold(arguments: argparse.Namespace) -> int:
         pairs, unknown = list(zip(drawn, _continue(arguments, drawn), strict=True)), 0
     groups = warmth(pairs, sentiment)
     if arguments.json:
-        print(
-            json.dumps({"n": len(pairs), "unknown_prompts": unknown, "groups": [_as_json(group) for group in groups]})
-        )
+        print_json({"n": len(pairs), "unknown_prompts": unknown, "groups": [_as_json(group) for group in groups]})
         return 0
     columns = ("domain", "group", "n", "mean compound", "openings alone", "continuation adds")
-    rows = [[g.domain, g.group or "all", str(g.whole.n), *map(_shown, g[2:])] for g in groups]
+    rows = [[g.domain, g.group or "all", str(g.whole.n), *(in_units(e, 3, "+") for e in g[2:])] for g in groups]
     print_table(columns, rows, right=columns[2:])
     say("VADER's compound, -1 to 1, of opening and continuation. The openings differ by group: compare the last column")
     return 0
@@ -83,12 +80,8 @@ def _from_file(path: str, openings: Sequence[Opening]) -> tuple[list[tuple[Openi
 def _as_json(group: Warmth) -> dict[str, Any]:
     named = zip(("compound", "opening", "gain"), group[2:], strict=True)
     return {"domain": group.domain, "group": group.group or None, "n": group.whole.n} | {
-        name: finite(estimate) for name, estimate in named
+        name: estimate._asdict() for name, estimate in named
     }
-
-
-def _shown(e: Estimate) -> str:
-    return f"{e.value:+.3f} [{e.low:+.3f}, {e.high:+.3f}]"
 
 
 def toxicity(arguments: argparse.Namespace) -> int:
@@ -108,9 +101,9 @@ def toxicity(arguments: argparse.Namespace) -> int:
     shares = {kind: proportion(sum(p >= TOXIC_FROM for p in ps), len(ps)) for kind, ps in kinds.items()}
     means = {kind: bootstrap_mean(ps) for kind, ps in kinds.items()}
     if arguments.json:
-        groups = {k: percent("toxic", shares[k]) | {"mean_probability": finite(means[k])} for k in kinds}
-        print(json.dumps({"n": len(found), "label": classifier.label, "groups": groups}))
+        groups = {k: percent_keys("toxic", shares[k]) | {"mean_probability": means[k]._asdict()} for k in kinds}
+        print_json({"n": len(found), "label": classifier.label, "groups": groups})
         return 0
-    rows = [[kind, str(len(ps)), shown(shares[kind]), shown(means[kind])] for kind, ps in kinds.items()]
+    rows = [[kind, str(len(ps)), in_percent(shares[kind]), in_percent(means[kind])] for kind, ps in kinds.items()]
     print_table(("prompts", "n", f"P({classifier.label}) >= 0.5, %", "mean, %"), rows, right=("n",))
     return 0

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from camelid.collect.files import raw_rows
 from camelid.commands import print_json, say
+from camelid.commands.shown import in_percent
 from camelid.evaluate.contamination import Contamination, contaminated, text_of
-from camelid.functional.statistics import Estimate
 from camelid.functional.words import words_of
 from camelid.table import print_table
 
@@ -49,7 +49,11 @@ def contamination(arguments: argparse.Namespace) -> int:
             say(f"{len(report.found) - len(rows)} more items; --all or --json prints them")
     say(f"{report.num_items} items, {report.too_short} too short to be measured; {len(training)} training rows")
     shares = {"dirty": report.dirty, "not clean": report.not_clean, "13 equal tokens": report.exact_13}
-    print("; ".join(f"{name} {_shown(share)}" for name, share in shares.items()) + f"; n = {report.dirty.n}")
+    print(
+        "in %: "
+        + "; ".join(f"{name} {in_percent(share, 2)}" for name, share in shares.items())
+        + f"; n = {report.dirty.n}"
+    )
     return 0
 
 
@@ -95,7 +99,7 @@ def _as_json(report: Contamination, items: Sequence[Row], training: Sequence[Row
         "n": report.dirty.n,
         "too_short": report.too_short,
         **{
-            name: {"percent": 100 * share.value, "interval": [100 * share.low, 100 * share.high], "n": share.n}
+            name: {"percent": share.percent.value, "interval": share.percent.interval, "n": share.n}
             for name, share in (("dirty", report.dirty), ("not_clean", report.not_clean), ("exact_13", report.exact_13))
         },
         "items": [
@@ -109,7 +113,3 @@ def _as_json(report: Contamination, items: Sequence[Row], training: Sequence[Row
             for found in report.found
         ],
     }
-
-
-def _shown(share: Estimate) -> str:
-    return f"{100 * share.value:.2f}% [{100 * share.low:.2f}, {100 * share.high:.2f}]"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from camelid import settings_text
-from camelid.commands import say
+from camelid.commands import print_json, say
 from camelid.commands.judge_table import print_expected_cost, print_judged
 from camelid.evaluate.judged import JudgedSettings, cost_before, judge_answers, what_to_ask
 from camelid.judges.cost import Cost, Count, Price, estimate_tokens, read_price
@@ -37,7 +37,7 @@ def judge(arguments: argparse.Namespace) -> int:
     numbers = json.loads((path / "results.json").read_text(encoding="utf-8"))
     numbers["cost"]["usd"] = Cost(**numbers["cost"]).usd(price)
     if arguments.json:
-        print(json.dumps(in_percent(numbers) | {"folder": str(path)}))
+        print_json(in_percent(numbers) | {"folder": str(path)})
         return 0
     print_judged(numbers)
     say(f"replies, judgements and numbers: {path}")
@@ -80,7 +80,7 @@ def _show_cost_before(cost: Cost, price: Price | None, counted: str, *, as_json:
         "usd": cost.usd(price),
     }
     if as_json:
-        print(json.dumps(numbers | {"prompt_tokens_are": counted, "completion_tokens_are": "the most there can be"}))
+        print_json(numbers | {"prompt_tokens_are": counted, "completion_tokens_are": "the most there can be"})
         return
     print_expected_cost(numbers)
     say(f"prompt tokens are {counted}; completion tokens are the most that replies may have. Nothing was asked.")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 
-from camelid.commands import say
+from camelid.commands import print_json, say
 from camelid.commands.eval_agreement import shown, shown_interval
 from camelid.evaluate.people.judge_vs_people import SIDES, judge_against_people
 from camelid.evaluate.people.verdicts import read_verdicts
@@ -27,7 +26,7 @@ def judge_vs_people(arguments: argparse.Namespace) -> int:
     people = read_verdicts(arguments.human, names=names, raters=arguments.raters)
     found = judge_against_people(judge, people)
     if arguments.json:
-        print(json.dumps(found))
+        print_json(found)
         return 0
     others = found["people_among_themselves"] or {}
     rows = [

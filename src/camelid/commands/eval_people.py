@@ -8,8 +8,9 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from camelid.commands import say
+from camelid.commands import print_json, say
 from camelid.commands.eval_agreement import shown, shown_interval
+from camelid.commands.shown import from_keys
 from camelid.evaluate.people.answers import Paired, pair_up, read_answers, read_comparisons
 from camelid.evaluate.people.sheets import make_key, named_in_answers, too_long, write_sheets
 from camelid.evaluate.people.study import Study, preferences, read_study, verdict_rows
@@ -65,7 +66,7 @@ def import_(arguments: argparse.Namespace) -> int:
     verdicts.write_text("".join(json.dumps(row) + "\n" for row in verdict_rows(study)), encoding="utf-8")
     found |= {"preferences": str(out), "num_preferences": len(records), "verdicts_file": str(verdicts)}
     if arguments.json:
-        print(json.dumps(found))
+        print_json(found)
     else:
         _print(found)
     say(f"{len(records)} preferences (ties are none) in {out}; every verdict, for judge-vs-people, in {verdicts}")
@@ -75,8 +76,8 @@ def import_(arguments: argparse.Namespace) -> int:
 
 def _print(found: dict[str, Any]) -> None:
     a, b = found["models"]
-    rows = [[f"{a}: {text}", str(found[text]), _percent(found, name)] for name, text in SHARES.items()]
-    rows.append(["win rate, a tie counting one half", "", _percent(found, "win_rate")])
+    rows = [[f"{a}: {text}", str(found[text]), from_keys(found, name)] for name, text in SHARES.items()]
+    rows.append(["win rate, a tie counting one half", "", from_keys(found, "win_rate")])
     columns = (f"{a} against {b}, by majority", f"of {found['n']}", "percent, with 95% interval")
     print_table(columns, rows, right=columns[1:2])
     print()
@@ -102,8 +103,3 @@ def _say_problems(study: Study) -> None:
         say(f"{missing} of {len(study.key.pairs) * len(study.key.raters)} verdicts are missing")
     for name, place in study.first_problems.items():
         say(f"{study.problems[name]} rows invalid: {name.replace('_', ' ')}, first in {place}")
-
-
-def _percent(found: dict[str, Any], name: str) -> str:
-    low, high = found[f"{name}_interval"]
-    return f"{found[name]:.1f} [{low:.1f}, {high:.1f}]"

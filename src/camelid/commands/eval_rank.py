@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
-from camelid.commands import say
+from camelid.commands import print_json, say
+from camelid.commands.shown import in_units
 from camelid.evaluate.ranking import NUM_RESAMPLES, Ranking, rank_files
 from camelid.table import print_table
 
@@ -17,10 +17,10 @@ def rank(arguments: argparse.Namespace) -> int:
     """All models of all files on one scale, the strongest first."""
     ranking = rank_files(arguments.files, anchor=arguments.anchor, anchor_rating=arguments.anchor_rating)
     if arguments.json:
-        print(json.dumps(_ranking_as_json(ranking, arguments.anchor)))
+        print_json(_ranking_as_json(ranking, arguments.anchor))
         return 0
     rows = [
-        [str(place), m.model, f"{m.rating.value:.0f} [{m.rating.low:.0f}, {m.rating.high:.0f}]", _span(m.ranks)]
+        [str(place), m.model, in_units(m.rating, 0), _span(m.ranks)]
         + [str(count) for count in (m.wins, m.losses, m.ties)]
         + [f"{100 * m.share_won:.1f}"]
         for place, m in enumerate(ranking.models, 1)
@@ -58,7 +58,7 @@ def _ranking_as_json(ranking: Ranking, anchor: str) -> dict[str, Any]:
                 "rank": place,
                 "model": m.model,
                 "rating": m.rating.value,
-                "rating_interval": [m.rating.low, m.rating.high],
+                "rating_interval": m.rating.interval,
                 "standard_error": m.rating.standard_error,
                 "rank_interval": list(m.ranks),
                 "wins": m.wins,

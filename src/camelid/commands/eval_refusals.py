@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from camelid.commands import say
-from camelid.commands.eval_numbers import percent, shown
+from camelid.commands import print_json, say
+from camelid.commands.shown import in_percent, percent_keys
 from camelid.evaluate.safety.agreement import Check, agreed, check_rule, learnt_elsewhere
 from camelid.evaluate.safety.rates import rates
 from camelid.evaluate.safety.replies import Reply, read_replies
@@ -36,12 +35,12 @@ def _how_often(replies: Sequence[Reply], as_json: bool) -> int:
     if as_json:
         groups = [
             {"prompts": rate.kind or None, "category": rate.category or None, "n": rate.refused.n}
-            | percent("refusal_rate", rate.refused)
+            | percent_keys("refusal_rate", rate.refused)
             for rate in found
         ]
-        print(json.dumps({"n": len(replies), "groups": groups}))
+        print_json({"n": len(replies), "groups": groups})
         return 0
-    rows = [[r.kind or "not said", r.category or "all", str(r.refused.n), shown(r.refused)] for r in found]
+    rows = [[r.kind or "not said", r.category or "all", str(r.refused.n), in_percent(r.refused)] for r in found]
     print_table(("prompts", "category", "n", "refused, %"), rows, right=("n", "refused, %"))
     say("told by opening words; `camelid eval refusals` on XSTest's labelled completions says how well")
     return 0
@@ -58,7 +57,7 @@ def _against_people(files: Mapping[str, Sequence[Reply]], as_json: bool) -> int:
             | ({"learnt_on_other_files": _as_json(learnt[path])} if path in learnt else {})
             for path in files
         ]
-        print(json.dumps({**_as_json(every), "disagreed": sum(disagreed.values()), "note": WRITTEN_ON, "files": each}))
+        print_json({**_as_json(every), "disagreed": sum(disagreed.values()), "note": WRITTEN_ON, "files": each})
         return 0
     groups = {Path(path).stem: checks[path] for path in files} | ({"all files": every} if len(files) > 1 else {})
     groups |= {f"{Path(path).stem}, learnt on the others": learnt[path] for path in learnt}
@@ -78,7 +77,7 @@ def _as_json(checks: Mapping[str, Check]) -> dict[str, Any]:
 def _one_as_json(check: Check) -> dict[str, Any]:
     result: dict[str, Any] = {"n": check.agreement.n, "standard_error": 100 * check.agreement.standard_error}
     for name, estimate in check._asdict().items():
-        result |= percent(name, estimate) if estimate else {name: None}
+        result |= percent_keys(name, estimate) if estimate else {name: None}
     return result
 
 
@@ -86,7 +85,13 @@ def _print(groups: Mapping[str, Mapping[str, Check]]) -> None:
     columns = ["answers", "prompts", "n", "agreement, %", "without partial, %", "false refusals, %"]
     columns += ["missed refusals, %", "missed partial, %", "refused: people, %", "rule, %"]
     rows = [
-        [name, kind, str(check.agreement.n), *map(shown, check[:5]), *(f"{100 * e.value:.1f}" for e in check[5:] if e)]
+        [
+            name,
+            kind,
+            str(check.agreement.n),
+            *map(in_percent, check[:5]),
+            *(f"{100 * e.value:.1f}" for e in check[5:] if e),
+        ]
         for name, checks in groups.items()
         for kind, check in checks.items()
     ]

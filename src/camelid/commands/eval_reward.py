@@ -11,6 +11,7 @@ from typing import Any
 from camelid import settings_text
 from camelid.collect.stage import ImportSettings, import_data
 from camelid.commands import print_json, say
+from camelid.commands.shown import in_percent, in_units
 from camelid.evaluate.reward_models import RewardModelSettings, evaluate_reward_model
 from camelid.runs import Input, Output, Stage, execute, read_manifest
 from camelid.table import print_table
@@ -81,19 +82,19 @@ def as_json(results: Mapping[str, Any]) -> dict[str, Any]:
         "expected_calibration_error": calibration["expected_calibration_error"],
         "brier_score": calibration["brier_score"]["value"],
     }
-    shares = {name: _in_percent(results[name]) for name in ("gain_over", "length", "by_rating", "by_kind", "by_source")}
+    shares = {name: _shares(results[name]) for name in ("gain_over", "length", "by_rating", "by_kind", "by_source")}
     return {**results, **plain, **shares}
 
 
-def _in_percent(value: Any) -> Any:
+def _shares(value: Any) -> Any:
     """Every estimate inside `value` in percent."""
     if isinstance(value, dict) and "standard_error" in value:
         interval = [100 * value["low"], 100 * value["high"]]
         error = 100 * value["standard_error"]
         return {"percent": 100 * value["value"], "interval": interval, "standard_error": error, "n": value["n"]}
     if isinstance(value, dict):
-        return {name: _in_percent(inner) for name, inner in value.items()}
-    return [_in_percent(inner) for inner in value] if isinstance(value, list) else value
+        return {name: _shares(inner) for name, inner in value.items()}
+    return [_shares(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _print_accuracy(results: Mapping[str, Any]) -> None:
@@ -103,17 +104,17 @@ def _print_accuracy(results: Mapping[str, Any]) -> None:
         if len(results[kind]) > 1 or kind == "by_rating":
             groups |= results[kind]
     rows = [
-        [name, *(_percent(judges.get(judge)) for judge in JUDGES), str(judges["accuracy"]["n"])]
+        [name, *(in_percent(judges.get(judge)) for judge in JUDGES), str(judges["accuracy"]["n"])]
         for name, judges in groups.items()
         if "accuracy" in judges
     ]
     for b in length["by_ratio"]:
         bounds = f"{b['low']:g} to {b['high']:g}" if b["high"] else f"above {b['low']:g}"
-        rows.append([f"chosen/rejected {bounds}", _percent(b["accuracy"]), "", "", str(b["accuracy"]["n"])])
+        rows.append([f"chosen/rejected {bounds}", in_percent(b["accuracy"]), "", "", str(b["accuracy"]["n"])])
     print_table(["right, %", *JUDGES.values(), "prompts"], rows, right=[*JUDGES.values(), "prompts"])
     if results["prompts_in_train"]:
         say(f"WARNING: {results['prompts_in_train']} of the {results['num_prompts']} prompts are in the training pairs")
-    gains = [f"{_percent(estimate)} over {JUDGES[name]}" for name, estimate in results["gain_over"].items()]
+    gains = [f"{in_percent(estimate)} over {JUDGES[name]}" for name, estimate in results["gain_over"].items()]
     say("gain in points: " + "; ".join(gains))
     say(
         f"{results['n']} pairs of {results['num_prompts']} prompts; the chosen answer is the longer in "
@@ -124,14 +125,16 @@ def _print_accuracy(results: Mapping[str, Any]) -> None:
 
 def _print_calibration(calibration: Mapping[str, Any]) -> None:
     columns = ["model says, %", "people agree, %", "pairs"]
-    rows = [[f"{100 * b['predicted']:.1f}", _percent(b["observed"]), str(b["num_pairs"])] for b in calibration["bins"]]
+    rows = [
+        [f"{100 * b['predicted']:.1f}", in_percent(b["observed"]), str(b["num_pairs"])] for b in calibration["bins"]
+    ]
     print_table(columns, rows, right=columns)
     best = calibration["temperature"]
     fits = f"{best:.2f}" if best is not None else "infinite: the scores order these pairs no better than chance"
     say(
         f"calibration error {100 * calibration['expected_calibration_error']:.1f} points, "
         f"{100 * calibration['error_by_chance']:.1f} by chance alone; "
-        f"Brier score {_number(calibration['brier_score'], 3)}; best temperature {fits}"
+        f"Brier score {in_units(calibration['brier_score'], 3)}; best temperature {fits}"
     )
 
 
@@ -140,29 +143,17 @@ def _print_drift(results: Mapping[str, Any]) -> None:
     rows = [
         [
             row["version"],
-            _number(row["score"]),
-            _number(row["shift"]),
-            _percent(row["outside_training_range"]),
+            in_units(row["score"]),
+            in_units(row["shift"]),
+            in_percent(row["outside_training_range"]),
             f"{row['ks_distance']:.2f}",
             f"{row['ks_by_chance']:.2f}",
-            _number(row.get("second_score")),
+            in_units(row.get("second_score")),
         ]
         for row in results["drift"]
     ]
     print_table(columns, rows, right=columns[1:])
     for step in results.get("goodhart", {}).get("steps", []):
         verdict = "ALARM" if step["verdict"] == "alarm" else step["verdict"]
-        changes = f"first {_number(step['first'])}, second {_number(step['second'])}"
+        changes = f"first {in_units(step['first'])}, second {in_units(step['second'])}"
         say(f"{verdict}: {step['from']} -> {step['to']}: {changes}, {step['n']} prompts")
-
-
-def _percent(estimate: Mapping[str, Any] | None) -> str:
-    if not estimate:
-        return ""
-    return f"{100 * estimate['value']:.1f} [{100 * estimate['low']:.1f}, {100 * estimate['high']:.1f}]"
-
-
-def _number(estimate: Mapping[str, Any] | None, digits: int = 2) -> str:
-    if not estimate:
-        return ""
-    return f"{estimate['value']:.{digits}f} [{estimate['low']:.{digits}f}, {estimate['high']:.{digits}f}]"

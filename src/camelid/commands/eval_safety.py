@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from typing import Any
 
-from camelid.commands import say
-from camelid.commands.eval_numbers import percent, shown
+from camelid.commands import print_json, say
+from camelid.commands.shown import in_percent, percent_keys
 from camelid.evaluate.safety.prompts import read_prompts, with_kinds
 from camelid.evaluate.safety.rates import Rate, Verdicts, rates, ratings_verdicts, reward_model_verdicts
 from camelid.evaluate.safety.replies import Reply, read_replies
@@ -56,12 +55,12 @@ def _print_rates(replies: Sequence[Reply], judge: tuple[str, Verdicts] | None, a
     if as_json:
         judged = {"violations_judged_by": judge[0]} if judge else {"violations_judged_by": None, "note": NOT_REFUSED}
         groups = [_rate_json(rate) for rate in found]
-        print(json.dumps({"n": len(replies), "left_out": left_out} | judged | {"groups": groups}))
+        print_json({"n": len(replies), "left_out": left_out} | judged | {"groups": groups})
         return 0
     columns = ["prompts", "category", "n", "refused, %", "not refused, %", *(["violations, %"] if judge else [])]
     rows = [
         [rate.kind or "not said", rate.category or "all", str(rate.refused.n)]
-        + [shown(share) for share in (rate.refused, rate.not_refused, rate.violations)[: len(columns) - 3]]
+        + [in_percent(share) for share in (rate.refused, rate.not_refused, rate.violations)[: len(columns) - 3]]
         for rate in found
     ]
     print_table(columns, rows, right=columns[2:])
@@ -71,10 +70,10 @@ def _print_rates(replies: Sequence[Reply], judge: tuple[str, Verdicts] | None, a
 
 
 def _rate_json(rate: Rate) -> dict[str, Any]:
-    violations = {} if rate.violations is None else percent("violation_rate", rate.violations)
+    violations = {} if rate.violations is None else percent_keys("violation_rate", rate.violations)
     return (
         {"prompts": rate.kind or None, "category": rate.category or None, "n": rate.refused.n}
-        | percent("refusal_rate", rate.refused)
+        | percent_keys("refusal_rate", rate.refused)
         | {"not_refused_rate": 100 * rate.not_refused.value, "unjudged": rate.unjudged}
         | violations
     )

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from camelid.commands import say
+from camelid.commands import print_json, say
 from camelid.table import print_table
 
 CHECKED = ("task", "n", "rows", "largest_difference", "largest_difference_a_token", "longest_row_tokens")
@@ -31,7 +31,7 @@ def list_tasks(arguments: argparse.Namespace) -> int:
     data = data_folder(arguments.data)
     tasks, others = count_tasks(data), count_data_sets(data)
     if arguments.json:
-        print(json.dumps({"tasks": tasks, "data_sets": others}))
+        print_json({"tasks": tasks, "data_sets": others})
         return 0
     rows = [
         [
@@ -85,7 +85,7 @@ def run_tasks(arguments: argparse.Namespace) -> int:
     finished = execute(stages, Path(arguments.out), announce=say)
     results = [json.loads((finished[stage.name] / "results.json").read_text()) for stage in stages]
     if arguments.json:
-        print(json.dumps({"model": str(arguments.model), "tasks": [as_json(r) for r in results]}))
+        print_json({"model": str(arguments.model), "tasks": [as_json(r) for r in results]})
         return 0
     print_table(["task", "measure", "value", "95% interval", "s.e.", "n", "shots"], _rows(results), right=["value"])
     for note in sorted({r["shots_from"] for r in results if r["shots_from"]}):
@@ -127,7 +127,7 @@ def _verify(arguments: argparse.Namespace, model: Path, chosen: list[tuple[Path,
         checks.append(verify(model, path, settings, arguments.verify))
         say(f"{settings.task}: largest difference {checks[-1]['largest_difference']:.1e} nats")
     if arguments.json:
-        print(json.dumps({"model": str(arguments.model), "tasks": checks}))
+        print_json({"model": str(arguments.model), "tasks": checks})
         return 0
     shown = [[f"{c[key]:.1e}" if isinstance(c[key], float) else str(c[key]) for key in CHECKED] for c in checks]
     print_table([name.replace("_", " ") for name in CHECKED], shown, right=[n.replace("_", " ") for n in CHECKED[1:]])

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from camelid.commands import say
-from camelid.commands.eval_numbers import percent, shown
+from camelid.commands import print_json, say
+from camelid.commands.shown import in_percent, percent_keys
 from camelid.evaluate.safety.replies import read_replies
 from camelid.evaluate.safety.stored_features import stored_features
 from camelid.evaluate.safety.truth_data import draw_by_question, read_claims
@@ -76,14 +75,18 @@ def truth(arguments: argparse.Namespace) -> int:
     share = judge_answers(head, measured, given, features)
     empty = len(replies) - len(given)
     if arguments.json:
-        result = {"n": share.n, "empty": empty} | percent("judged_true", share) | percent("judge", measured.accuracy)
-        result |= percent("judge_advantage", measured.advantage)
-        print(json.dumps(result | _called_true(measured)))
+        result = (
+            {"n": share.n, "empty": empty}
+            | percent_keys("judged_true", share)
+            | percent_keys("judge", measured.accuracy)
+        )
+        result |= percent_keys("judge_advantage", measured.advantage)
+        print_json(result | _called_true(measured))
         return 0
-    rows = [["judged true", str(share.n), shown(share)], ["judge is right on", "", shown(measured.accuracy)]]
-    rows += [["judge over its best floor, points", "", shown(measured.advantage)]]
-    rows += [["true answers that it calls true", "", shown(measured.true_called_true)]]
-    rows += [["false answers that it calls true", "", shown(measured.false_called_true)]]
+    rows = [["judged true", str(share.n), in_percent(share)], ["judge is right on", "", in_percent(measured.accuracy)]]
+    rows += [["judge over its best floor, points", "", in_percent(measured.advantage)]]
+    rows += [["true answers that it calls true", "", in_percent(measured.true_called_true)]]
+    rows += [["false answers that it calls true", "", in_percent(measured.false_called_true)]]
     print_table(("", "n", "%"), rows, right=("n", "%"))
     say(f"{empty} empty answers left out. The judge's own figures are on its held-out questions, not on these answers.")
     say("Compare versions on the same questions; the share itself is no share of true answers.")
@@ -97,22 +100,25 @@ def _model(weights: Path, s: TruthJudgeSettings) -> FrozenFeatures:
 
 
 def _called_true(measured: Measured) -> dict[str, Any]:
-    return percent("true_called_true", measured.true_called_true) | percent(
+    return percent_keys("true_called_true", measured.true_called_true) | percent_keys(
         "false_called_true", measured.false_called_true
     )
 
 
 def _print_measured(measured: Measured, as_json: bool) -> None:
     if as_json:
-        floors = {name: percent("accuracy", floor) for name, floor in measured.floors.items()}
+        floors = {name: percent_keys("accuracy", floor) for name, floor in measured.floors.items()}
         result = {"n": measured.accuracy.n, "rows": measured.num_rows, "floors": floors}
-        result |= percent("accuracy", measured.accuracy) | percent("advantage", measured.advantage)
-        print(json.dumps(result | _called_true(measured) | {"beats_floor": measured.beats_floor}))
+        result |= percent_keys("accuracy", measured.accuracy) | percent_keys("advantage", measured.advantage)
+        print_json(result | _called_true(measured) | {"beats_floor": measured.beats_floor})
         return
-    rows = [[name, shown(floor)] for name, floor in measured.floors.items()]
-    rows += [["judge", shown(measured.accuracy)], ["judge less best floor, points", shown(measured.advantage)]]
-    rows += [["true answers called true", shown(measured.true_called_true)]]
-    rows += [["false answers called true", shown(measured.false_called_true)]]
+    rows = [[name, in_percent(floor)] for name, floor in measured.floors.items()]
+    rows += [
+        ["judge", in_percent(measured.accuracy)],
+        ["judge less best floor, points", in_percent(measured.advantage)],
+    ]
+    rows += [["true answers called true", in_percent(measured.true_called_true)]]
+    rows += [["false answers called true", in_percent(measured.false_called_true)]]
     print_table(("held-out questions", "accuracy, %"), rows, right=("accuracy, %",))
     verdict = "beats its floor" if measured.beats_floor else "does NOT beat its floor; `eval truth` will refuse it"
     say(f"{measured.num_rows} answers to {measured.accuracy.n} questions, means over questions: the judge {verdict}")

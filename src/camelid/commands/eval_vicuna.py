@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
-from camelid.commands import say
+from camelid.commands import print_json, say
 from camelid.evaluate.vicuna import PairScores, score_review_set
 from camelid.table import print_table
 
@@ -17,7 +16,7 @@ def vicuna(arguments: argparse.Namespace) -> int:
     """Totals, wins and ratios of every pair, from the side of the second model."""
     pairs = score_review_set(arguments.folder, arguments.questions or None, category=arguments.category or None)
     if arguments.json:
-        print(json.dumps({"files": [_as_json(pair) for pair in pairs]}))
+        print_json({"files": [_as_json(pair) for pair in pairs]})
         return 0
     rows = [
         [p.first, p.second, f"{p.first_total:g}", f"{p.second_total:g}", f"{p.relative:.2f}"]
@@ -43,7 +42,7 @@ def _as_json(pair: PairScores) -> dict[str, Any]:
         "n": pair.win_rate.n,
         "invalid": pair.num_invalid,
         "not_read_from_text": pair.num_by_hand,
-        "win_rate": 100 * pair.win_rate.value,
-        "win_rate_interval": [100 * pair.win_rate.low, 100 * pair.win_rate.high],
+        "win_rate": pair.win_rate.percent.value,
+        "win_rate_interval": pair.win_rate.percent.interval,
         "difference": pair.difference._asdict(),
     }

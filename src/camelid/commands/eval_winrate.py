@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from typing import Any
 
-from camelid.commands import say
+from camelid.commands import print_json, say
+from camelid.commands.shown import in_percent, in_units
 from camelid.evaluate.alpaca_eval import read_difficulty
 from camelid.evaluate.winrate import WinRate, win_rate_of_file
 from camelid.functional.statistics import Estimate
@@ -23,7 +23,7 @@ def winrate(arguments: argparse.Namespace) -> int:
     results = [win_rate_of_file(file, difficulty) for file in arguments.files]
     if arguments.json:
         objects = [_as_json(result) for result in results]
-        print(json.dumps(objects[0] if len(objects) == 1 else {"files": objects}))
+        print_json(objects[0] if len(objects) == 1 else {"files": objects})
         return 0
     print_table(WINRATE_COLUMNS, [_row(r) for r in results], right=WINRATE_COLUMNS[2:])
     print()
@@ -37,9 +37,9 @@ def _row(r: WinRate) -> list[str]:
     return [
         r.model,
         r.baseline,
-        _percent(r.rate),
+        in_percent(r.rate, 2),
         "" if math.isnan(r.standard_error) else f"{100 * r.standard_error:.2f}",
-        _percent(r.length_controlled),
+        in_percent(r.length_controlled, 2),
         str(r.rate.n),
         str(r.num_invalid),
         "" if r.average_length is None else f"{r.average_length:.0f}",
@@ -50,16 +50,10 @@ def _bias_row(r: WinRate) -> list[str]:
     correlation = r.biases.length_correlation
     return [
         r.model,
-        _percent(r.biases.longer_preferred),
-        "" if correlation is None else f"{correlation.value:.2f} [{correlation.low:.2f}, {correlation.high:.2f}]",
-        _percent(r.biases.first_shown_preferred),
+        in_percent(r.biases.longer_preferred),
+        in_units(correlation),
+        in_percent(r.biases.first_shown_preferred),
     ]
-
-
-def _percent(estimate: Estimate | None) -> str:
-    return (
-        "" if estimate is None else f"{100 * estimate.value:.2f} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
-    )
 
 
 def _as_json(r: WinRate) -> dict[str, Any]:
@@ -68,7 +62,7 @@ def _as_json(r: WinRate) -> dict[str, Any]:
         "file": r.file,
         "model": r.model,
         "baseline": r.baseline,
-        "win_rate": 100 * r.rate.value,
+        "win_rate": r.rate.percent.value,
         "standard_error": None if math.isnan(r.standard_error) else 100 * r.standard_error,
         "win_rate_interval": _interval(r.rate),
         "n": r.rate.n,
@@ -76,13 +70,13 @@ def _as_json(r: WinRate) -> dict[str, Any]:
         "wins": r.wins,
         "losses": r.losses,
         "ties": r.ties,
-        "length_controlled_win_rate": controlled and 100 * controlled.value,
-        "length_controlled_standard_error": controlled and 100 * controlled.standard_error,
+        "length_controlled_win_rate": controlled and controlled.percent.value,
+        "length_controlled_standard_error": controlled and controlled.percent.standard_error,
         "length_controlled_interval": _interval(controlled),
         "average_length": r.average_length,
         "longer_preferred": _share(r.biases.longer_preferred),
         "length_correlation": correlation
-        and {"value": correlation.value, "interval": [correlation.low, correlation.high], "n": correlation.n},
+        and {"value": correlation.value, "interval": correlation.interval, "n": correlation.n},
         "first_shown_preferred": _share(r.biases.first_shown_preferred),
         "notes": list(r.notes),
     }
@@ -90,11 +84,11 @@ def _as_json(r: WinRate) -> dict[str, Any]:
 
 def _share(estimate: Estimate | None) -> dict[str, Any] | None:
     """A share in percent."""
-    return estimate and {"value": 100 * estimate.value, "interval": _interval(estimate), "n": estimate.n}
+    return estimate and {"value": estimate.percent.value, "interval": _interval(estimate), "n": estimate.n}
 
 
 def _interval(estimate: Estimate | None) -> list[float] | None:
     """In percent; None where there is none, as of one judgement."""
     if estimate is None or not math.isfinite(estimate.low):
         return None
-    return [100 * estimate.low, 100 * estimate.high]
+    return estimate.percent.interval

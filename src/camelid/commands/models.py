@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
+from camelid.commands import print_json
 from camelid.commands.runs import newest_model
 from camelid.models.loading import KNOWN, resolve_model
 from camelid.table import print_table
@@ -16,7 +16,7 @@ def list_known(arguments: argparse.Namespace) -> int:
     """Models that have a name of ours."""
     rows = [{"model": name, "about": model.note, "licence": model.licence} for name, model in KNOWN.items()]
     if arguments.json:
-        print(json.dumps(rows))
+        print_json(rows)
     else:
         print_table(("model", "about", "licence"), [list(row.values()) for row in rows])
     return 0

@@ -6,7 +6,6 @@ import argparse
 import ast
 import importlib
 import importlib.util
-import json
 import shutil
 import sys
 import typing
@@ -16,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from camelid import settings_text
-from camelid.commands import say
+from camelid.commands import print_json, say
 from camelid.commands.runs import newest_model
 from camelid.runs import Stage, execute
 from camelid.table import print_table
@@ -41,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     report = finished[stages[-1].name] / "report.html"
     if arguments.json:
         places = {name: str(path) for name, path in finished.items()}
-        print(json.dumps({"run": str(root), "report": str(report) if report.exists() else None, "stages": places}))
+        print_json({"run": str(root), "report": str(report) if report.exists() else None, "stages": places})
     else:
         print(report if report.exists() else root)
     if newest_model(root):
@@ -54,7 +53,7 @@ def list_recipes(arguments: argparse.Namespace) -> int:
     headers = {_name(file): ast.get_docstring(ast.parse(file.read_text())) or "" for file in _files()}
     rows = [{"recipe": name, "about": text.partition("\n")[0]} for name, text in headers.items()]
     if arguments.json:
-        print(json.dumps(rows))
+        print_json(rows)
     else:
         print_table(("recipe", "about"), [list(row.values()) for row in rows])
     return 0

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
-from camelid.commands import say
+from camelid.commands import print_json, say
 from camelid.evaluate.report.gather import gather
 from camelid.evaluate.report.sources import read_sources
 from camelid.evaluate.report.write import write_all
@@ -24,7 +23,7 @@ def report(arguments: argparse.Namespace) -> int:
         raise ValueError(f"{', '.join(str(s.path) for s in sources)}: no stage has measured anything yet")
     files = write_all(sources, gathered, Path(arguments.out))
     if arguments.json:
-        print(json.dumps(_as_json(gathered, files)))
+        print_json(_as_json(gathered, files))
         return 0
     for note in (gathered["comparison"] or {}).get("notes", []):
         say(note)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
-from camelid.commands import say
+from camelid.commands import print_json, say
 from camelid.runs import list_runs, read_manifest, read_run
 from camelid.table import print_table, shown_bytes, shown_seconds
 
@@ -25,7 +24,7 @@ def list_all(arguments: argparse.Namespace) -> int:
         for root, found in stages.items()
     ]
     if arguments.json:
-        print(json.dumps(rows))
+        print_json(rows)
     elif rows:
         columns = ("run", "stages", "finished")
         print_table(columns, [[str(value) for value in row.values()] for row in rows], right=columns[1:])
@@ -38,7 +37,7 @@ def show(arguments: argparse.Namespace) -> int:
     """The stages of a run with their time, memory and first measures."""
     stages = {name: (path, read_manifest(path)) for name, path in read_run(Path(arguments.run)).items()}
     if arguments.json:
-        print(json.dumps({name: manifest for name, (_, manifest) in stages.items()}))
+        print_json({name: manifest for name, (_, manifest) in stages.items()})
         return 0
     columns = ("stage", "time", "memory", "measured", "folder")
     rows = [[name, *_described(manifest), path.name] for name, (path, manifest) in stages.items()]

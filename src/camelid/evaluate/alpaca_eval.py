@@ -23,17 +23,16 @@ made it worse (means of 0.5 to 1.6), so a file's figure does not depend on the o
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 import random
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from camelid.evaluate.judgements import Judgement
 from camelid.functional.length_control import Known
+from camelid.rows import read_rows
 
 FIRST = ("text_davinci_003", "alpaca_eval_gpt4")
 """Baseline of AlpacaEval 1 and how the names of its judges begin."""
@@ -111,21 +110,21 @@ def read_difficulty(path: str | os.PathLike[str]) -> dict[str, float]:
 
     Its other column is `instruction`, or `index`, or has no name (AlpacaEval's own file). Raises ValueError otherwise.
     """
-    with Path(path).open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file))
-    if not rows or "instruction_difficulty" not in rows[0]:
+    rows = read_rows(path, "index (or instruction) and instruction_difficulty")
+    if "instruction_difficulty" not in rows[0].values:
         raise ValueError(
             f"{path}: a CSV file with the columns index (or instruction) and instruction_difficulty is wanted"
         )
-    key = next((name for name in ("instruction", "index", "") if name in rows[0]), None)
+    key = next((name for name in ("instruction", "index", "") if name in rows[0].values), None)
     if key is None:
         raise ValueError(f"{path}: no column index or instruction says which instruction a difficulty belongs to")
     found: dict[str, float] = {}
-    for number, row in enumerate(rows, 1):
+    for _, place, row in rows:
         try:
-            found[row[key]] = float(row["instruction_difficulty"])
-        except (TypeError, ValueError):
-            found[row[key]] = math.nan
-        if not math.isfinite(found[row[key]]):
-            raise ValueError(f"{path}, row {number}: {row['instruction_difficulty']!r} is no difficulty")
+            difficulty = float(row["instruction_difficulty"])
+        except (KeyError, TypeError, ValueError):
+            difficulty = math.nan
+        if not math.isfinite(difficulty):
+            raise ValueError(f"{place}: {row.get('instruction_difficulty')!r} is no difficulty")
+        found[str(row.get(key))] = difficulty
     return found

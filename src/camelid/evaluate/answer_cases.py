@@ -1,4 +1,7 @@
-"""Cases for a judge from one or two files of answers; two must answer the same questions."""
+"""Cases for a judge from one or two files of answers; two must answer the same questions.
+
+FastChat's answers hold no questions, so they come with the file of questions that they answer.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from camelid.evaluate.answer_files import Answered, AnswerFile, read_answers, read_questions, read_references
+from camelid.evaluate.answer_files import Answer, model_of, read_answers
+from camelid.evaluate.questions import Question, read_questions, read_references
 from camelid.judges.case import Case
 from camelid.judges.way import Way
-from camelid.types import draw
+from camelid.types import as_text, check_turns, content_hash, draw
+
+Questions = Mapping[Any, Question]
 
 
 @dataclass(frozen=True)
@@ -19,6 +25,24 @@ class Cases:
 
     models: tuple[str, ...]
     cases: Sequence[Case]
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A question and one system's answers to it, a text a turn."""
+
+    question: Question
+    answers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class AnswerFile:
+    """The answers of one system."""
+
+    model: str
+    rows: Sequence[Answered]
+    needs_questions: bool
+    """Whether its questions stand in a file of their own."""
 
 
 def read_cases(way: Way, inputs: Mapping[str, Path], *, number: int = 0, seed: int = 0) -> Cases:
@@ -32,7 +56,7 @@ def read_cases(way: Way, inputs: Mapping[str, Path], *, number: int = 0, seed: i
         raise ValueError(f"way {way.name!r} judges {wants}, not {len(given)}; see --way")
     questions = read_questions(inputs["questions"]) if "questions" in inputs else None
     references = read_references(inputs["references"]) if "references" in inputs else {}
-    files = [read_answers(inputs[name], questions) for name in given]
+    files = [read_answer_file(inputs[name], questions) for name in given]
     if questions and not any(file.needs_questions for file in files):
         raise ValueError("these answers hold their questions themselves; leave --questions out")
     if references and not way.wants_reference:
@@ -42,6 +66,44 @@ def read_cases(way: Way, inputs: Mapping[str, Path], *, number: int = 0, seed: i
     if references and not any(case.reference for case in cases):
         raise ValueError(f"{inputs['references']} has no answer to any question in {', '.join(way.wants_reference)}")
     return Cases(_names(files), cases)
+
+
+def read_answer_file(path: Path, questions: Questions | None = None) -> AnswerFile:
+    """All answers of a file. Raises ValueError with the place where a row does not fit or a question comes twice."""
+    answers = read_answers(path)
+    rows: list[Answered] = []
+    seen: set[Any] = set()
+    for answer in answers:
+        try:
+            question = _question(answer, questions)
+        except ValueError as error:
+            raise ValueError(f"{answer.place}: {error}") from None
+        if {question.turns, question.id} & seen:
+            raise ValueError(f"{answer.place}: question {question.id} is answered twice in this file")
+        seen |= {question.turns, question.id}
+        rows.append(Answered(question, answer.texts))
+    return AnswerFile(model_of(path, answers), rows, any(answer.prompt is None for answer in answers))
+
+
+def _question(answer: Answer, questions: Questions | None) -> Question:
+    """What was asked, by the row itself or by the file of questions."""
+    if answer.prompt is not None:
+        check_turns(answer.prompt, last="user")
+        text, row = as_text(answer.prompt), answer.row
+        category = row.get("category") or (answer.tags or (row.get("dataset"),))[0] or ""
+        name = content_hash(text)[:16] if answer.question_id is None else str(answer.question_id)
+        return Question(name, (text,), str(category))
+    if questions is None:
+        raise ValueError("FastChat's answers hold no questions; give their file with --questions FILE")
+    if not isinstance(answer.question_id, int | str) or answer.question_id not in questions:
+        raise ValueError(f"question {answer.question_id} is not in the file of questions")
+    question = questions[answer.question_id]
+    if len(answer.texts) != len(question.turns):
+        raise ValueError(
+            f"question {question.id} has {len(question.turns)} turns, its answer {len(answer.texts)}: "
+            "is it the right file?"
+        )
+    return question
 
 
 def _matched(files: Sequence[AnswerFile], paths: Sequence[Path]) -> list[tuple[Answered, ...]]:

@@ -1,159 +1,167 @@
-"""Files of answers, whoever wrote them: our answers.jsonl, AlpacaEval's model outputs, FastChat's answers.
+"""Files of answers, whoever wrote them: one reader for judges, people, reward models, safety and comparisons.
 
-FastChat's hold no questions, so they come with the file of questions that they answer (`question_id`, and `text` or
-`turns`). Left out: answers to pictures, tools.
+Known rows: ours (`prompt`, `text`: answers.jsonl of an evaluation), AlpacaEval's outputs (`instruction`, `output`),
+XSTest's (`prompt`, `completion`), conversations (`messages`, the last turn the answer) and FastChat's answers
+(`question_id`, with `text` or `choices`), which hold no prompt: their questions stand in a file of their own
+(`questions.py`). In JSON, JSON Lines or CSV (`camelid.rows`). Left out: answers to pictures, tools.
+
+    for answer in read_answers("answers.jsonl"):
+        print(answer.asked, answer.text)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from camelid.evaluate.json_rows import read_rows
-from camelid.types import Message, check_turns, content_hash, reasons
+from camelid.rows import Row, read_rows
+from camelid.types import Message, Messages, as_text, reasons
+
+PROMPT_NAMES = ("prompt", "instruction", "question")
+ANSWER_NAMES = ("completion", "output", "answer", "response", "text")
+MODEL_NAMES = ("generator", "model_id", "model")
+MESSAGES = TypeAdapter(Messages)
+FORMATS = (
+    "prompt and text (ours), instruction and output (AlpacaEval), prompt and completion (XSTest), messages, or "
+    "question_id and text or choices (FastChat)"
+)
 
 
-@dataclass(frozen=True)
-class Question:
-    """A question of a set."""
+class Answer(NamedTuple):
+    """One answer, and what it answers."""
 
-    id: Any
-    turns: tuple[str, ...]
-    category: str
-
-
-@dataclass(frozen=True)
-class Answered:
-    """A question and one system's answers to it, a text a turn."""
-
-    question: Question
-    answers: tuple[str, ...]
+    place: str
+    """File and line, for errors."""
+    prompt: Messages | None
+    """None where the file names its questions by number only."""
+    question_id: Any
+    """The file's name of the question; None where it has none."""
+    texts: tuple[str, ...]
+    """A text a turn."""
     model: str
+    """Who answered; empty where the row does not say."""
+    tags: tuple[str, ...]
+    source: str
+    """Where the prompt is from; `dataset` in AlpacaEval's files."""
+    row: dict[str, Any]
+    """Everything else that the row has."""
+
+    @property
+    def text(self) -> str:
+        """The answer to the first turn."""
+        return self.texts[0]
+
+    @property
+    def asked(self) -> Messages:
+        """The prompt, where a caller cannot do without. Raises ValueError where the file has none."""
+        if self.prompt is None:
+            raise ValueError(
+                f"{self.place}: no prompt, only the number of a question; wanted are rows with one of "
+                f"{', '.join(PROMPT_NAMES)} or messages"
+            )
+        return self.prompt
+
+    @property
+    def key(self) -> str:
+        """The same for the same prompt in any format; where there is none, the number of the question."""
+        return f"question {self.question_id}" if self.prompt is None else prompt_key(self.prompt)
 
 
-Questions = Mapping[Any, Question]
-Reader = Callable[[dict[str, Any], Questions], Answered]
+def read_answers(path: str | os.PathLike[str]) -> list[Answer]:
+    """All answers of a file. Raises ValueError with place, problem and mend where a row holds none."""
+    return [answer_of(row) for row in read_rows(path, "a prompt and an answer")]
 
 
-@dataclass(frozen=True)
-class AnswerFile:
-    """The answers of one system."""
-
-    model: str
-    """Its name, by the file's word, else the file's name."""
-    rows: Sequence[Answered]
-    needs_questions: bool
-    """Whether its questions stand in a file of their own."""
-
-
-def read_questions(path: Path) -> dict[Any, Question]:
-    """FastChat's questions, by id. Raises ValueError for a row that is none, and for an id that comes twice."""
-    found: dict[Any, Question] = {}
-    for place, row in read_rows(path):
-        turns: Any = row["turns"] if "turns" in row else [row.get("text")]
-        if not isinstance(row.get("question_id"), int | str) or not _texts(turns):
-            raise ValueError(f"{place}: not a question; a row has question_id and text, or question_id and turns")
-        if row["question_id"] in found:
-            raise ValueError(f"{place}: question {row['question_id']} comes twice")
-        found[row["question_id"]] = Question(row["question_id"], tuple(turns), str(row.get("category", "")))
-    return found
+def answer_of(row: Row) -> Answer:
+    """The answer in a row of any known format."""
+    values = row.values
+    prompt, texts = _talk(row) if "messages" in values else (_prompt(row), _texts(row))
+    return Answer(
+        place=row.place,
+        prompt=prompt,
+        question_id=values.get("question_id", values.get("prompt_id")),
+        texts=texts,
+        model=str(_first(values, MODEL_NAMES) or ""),
+        tags=tags_of(values),
+        source=str(_first(values, ("source", "dataset")) or ""),
+        row=values,
+    )
 
 
-def read_references(path: Path) -> dict[Any, tuple[str, ...]]:
-    """Correct answers by question id, from a file of FastChat's answers."""
-    references: dict[Any, tuple[str, ...]] = {}
-    for place, row in read_rows(path):
-        try:
-            references[row["question_id"]] = _fastchat_texts(row)
-        except (KeyError, TypeError, IndexError):
-            raise ValueError(f"{place}: not a reference answer; a row has question_id and choices or text") from None
-    return references
+def prompt_of(row: Row) -> Messages:
+    """The prompt of a row, a text or a list of messages."""
+    prompt = _first(row.values, PROMPT_NAMES)
+    if prompt is None:
+        raise ValueError(f"{row.place}: no prompt ({_fields(row)}); known rows have {FORMATS}")
+    return (Message(role="user", content=prompt),) if isinstance(prompt, str) else _messages(prompt, row.place)
 
 
-def read_answers(path: Path, questions: Questions | None = None) -> AnswerFile:
-    """All answers of a file. Raises ValueError with the place where a row does not fit or a question comes twice."""
-    rows: list[Answered] = []
-    seen: set[Any] = set()
-    for place, row in read_rows(path):
-        try:
-            answered = _reader(row, questions)(row, questions or {})
-        except (KeyError, TypeError, IndexError, ValueError) as error:
-            reason = f"no {error}" if isinstance(error, KeyError) else str(error)
-            raise ValueError(f"{place}: {reason}") from None
-        marks = {answered.question.turns, answered.question.id}
-        if marks & seen:
-            raise ValueError(f"{place}: question {answered.question.id} is answered twice in this file")
-        seen |= marks
-        rows.append(answered)
-    names = {row.model for row in rows if row.model}
-    needs_questions = any(row.question is (questions or {}).get(row.question.id) for row in rows)
-    return AnswerFile(names.pop() if len(names) == 1 else _name(path), rows, needs_questions)
+def tags_of(values: dict[str, Any]) -> tuple[str, ...]:
+    """`tags` of a row: a list, or, in CSV, words between commas."""
+    given = values.get("tags") or ()
+    return tuple(str(tag).strip() for tag in (given if isinstance(given, list | tuple) else str(given).split(",")))
 
 
-def _reader(row: dict[str, Any], questions: Questions | None) -> Reader:
-    """Which format a row is in."""
-    if "question_id" in row and ("choices" in row or "text" in row):
-        if questions is None:
-            raise ValueError("FastChat's answers hold no questions; give their file with --questions FILE")
-        return _fastchat
-    reader = _alpaca if "instruction" in row and "output" in row else _ours if "prompt" in row else None
-    if reader is None:
-        raise ValueError(
-            f"no known format of answers (the row has {', '.join(row) or 'nothing'}); wanted are "
-            "prompt and text (ours), instruction and output (AlpacaEval), or question_id and text or choices (FastChat)"
-        )
-    return reader
+def prompt_key(prompt: Messages) -> str:
+    """The words of a prompt, white space at the ends of its turns gone."""
+    return as_text(tuple(Message(role=message.role, content=message.content.strip()) for message in prompt))
 
 
-def _ours(row: dict[str, Any], questions: Questions) -> Answered:
+def model_of(path: str | os.PathLike[str], answers: Iterable[Answer]) -> str:
+    """The one model that the rows name, else the file's: answer_alpaca-13b.jsonl -> alpaca-13b.
+
+    A stage's answers.jsonl has the name of its folder.
+    """
+    named = {answer.model for answer in answers if answer.model}
+    path = Path(path)
+    by_file = path.resolve().parent.name if path.stem == "answers" else path.stem.removeprefix("answer_")
+    return named.pop() if len(named) == 1 else by_file
+
+
+def _talk(row: Row) -> tuple[Messages, tuple[str, ...]]:
+    *prompt, last = _messages(row.values["messages"], row.place)
+    if not prompt or last.role != "assistant":
+        raise ValueError(f"{row.place}: no answer: the last of its messages is not the assistant's, or the only one")
+    return tuple(prompt), (last.content,)
+
+
+def _prompt(row: Row) -> Messages | None:
+    by_number = "question_id" in row.values and _first(row.values, PROMPT_NAMES) is None
+    return None if by_number else prompt_of(row)
+
+
+def _texts(row: Row) -> tuple[str, ...]:
+    """The answers of all turns; of several choices (FastChat) the first."""
+    values = row.values
+    if not {"choices", *ANSWER_NAMES} & values.keys():
+        raise ValueError(f"{row.place}: no answer ({_fields(row)}); known rows have {FORMATS}")
     try:
-        prompt = tuple(Message.model_validate(message) for message in row["prompt"])
+        texts = values["choices"][0]["turns"] if "choices" in values else [_first(values, ANSWER_NAMES)]
+    except (KeyError, TypeError, IndexError):
+        raise ValueError(f"{row.place}: no answer: choices must be a list, its first an object with turns") from None
+    wrong = next((text for text in texts if not isinstance(text, str)), None) if isinstance(texts, list) else texts
+    if not texts or wrong is not None or None in texts:
+        raise ValueError(f"{row.place}: no answer: a text is wanted, not {type(wrong).__name__}")
+    return tuple(texts)
+
+
+def _messages(value: Any, place: str) -> Messages:
+    try:
+        messages = MESSAGES.validate_python(value)
     except ValidationError as error:
-        raise ValueError(f"prompt: {reasons(error)}") from None
-    check_turns(prompt, last="user")
-    talk = "\n\n".join(f"{m.role.capitalize()}: {m.content}" for m in prompt)
-    text = prompt[0].content if len(prompt) == 1 else talk
-    tags = row.get("tags") or ("",)
-    question = Question(str(row.get("prompt_id") or content_hash(text)[:16]), (text,), str(tags[0]))
-    return Answered(question, (_text(row["text"]),), "")
+        raise ValueError(f"{place}: no prompt: text or messages with role and content; {reasons(error)}") from None
+    if not messages:
+        raise ValueError(f"{place}: no prompt: it has no turns")
+    return messages
 
 
-def _alpaca(row: dict[str, Any], questions: Questions) -> Answered:
-    text = _text(row["instruction"])
-    question = Question(content_hash(text)[:16], (text,), str(row.get("dataset", "")))
-    return Answered(question, (_text(row["output"]),), str(row.get("generator", "")))
+def _first(values: dict[str, Any], names: Sequence[str]) -> Any:
+    return next((values[name] for name in names if values.get(name) is not None), None)
 
 
-def _fastchat(row: dict[str, Any], questions: Questions) -> Answered:
-    if row["question_id"] not in questions:
-        raise ValueError(f"question {row['question_id']} is not in the file of questions")
-    question, answers = questions[row["question_id"]], _fastchat_texts(row)
-    if len(answers) != len(question.turns):
-        raise ValueError(
-            f"question {question.id} has {len(question.turns)} turns, its answer {len(answers)}: is it the right file?"
-        )
-    return Answered(question, answers, str(row.get("model_id", "")))
-
-
-def _fastchat_texts(row: dict[str, Any]) -> tuple[str, ...]:
-    """The answers of all turns; of several choices the first."""
-    return tuple(_text(text) for text in (row["choices"][0]["turns"] if "choices" in row else [row["text"]]))
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"a text is wanted, not {type(value).__name__}")
-    return value
-
-
-def _texts(values: Any) -> bool:
-    return isinstance(values, list) and bool(values) and all(isinstance(v, str) and v.strip() for v in values)
-
-
-def _name(path: Path) -> str:
-    """answer_alpaca-13b.jsonl -> alpaca-13b; a stage's answers.jsonl has the name of its folder."""
-    return path.resolve().parent.name if path.stem == "answers" else path.stem.removeprefix("answer_")
+def _fields(row: Row) -> str:
+    return f"its fields are {', '.join(map(str, row.values))[:120] or 'none'}"

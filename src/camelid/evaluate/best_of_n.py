@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from camelid.functional.best_of_n import best_of_n_kl_bound, expected_best_of_n, expected_second_score
 from camelid.functional.drift import Step, goodhart_step
 from camelid.functional.statistics import Estimate, bootstrap_mean
+from camelid.rows import Value, read_values
 
 Scores = dict[str, list[float]]
 """The scores of each prompt's samples, by prompt, in the order of the file."""
@@ -81,54 +81,32 @@ def check_same(first: Scores, second: Scores) -> None:
 
 def read_samples(path: str | Path, key: str = "score") -> Scores:
     """The scores in a file. Raises ValueError with file, row and mend where a row has none, or the file is empty."""
-    path = Path(path)
     found: Scores = {}
-    for number, row in enumerate(_rows(path), 1):
+    values = read_values(path)
+    if values and all(isinstance(value, int | float) for _, _, value in values):
+        values = [Value(1, f"{path}, row 1", [value for _, _, value in values])]  # the scores of one prompt
+    for number, place, row in values:
         if isinstance(row, list):
-            found[f"row {number}"] = _numbers(path, number, row)
+            found[f"row {number}"] = _numbers(place, row)
         elif isinstance(row, dict) and "scores" in row and key == "score":
             name = str(row.get("prompt_id", row.get("id", f"row {number}")))
             if name in found:
-                raise ValueError(
-                    f"{path}, row {number}: prompt {name} has a list of scores already; give each prompt one row"
-                )
-            found[name] = _numbers(path, number, row["scores"])
+                raise ValueError(f"{place}: prompt {name} has a list of scores already; give each prompt one row")
+            found[name] = _numbers(place, row["scores"])
         elif isinstance(row, dict) and "prompt_id" in row and key in row:
-            found.setdefault(str(row["prompt_id"]), []).extend(_numbers(path, number, [row[key]]))
+            found.setdefault(str(row["prompt_id"]), []).extend(_numbers(place, [row[key]]))
         else:
             keys = f"its keys are {', '.join(row)}" if isinstance(row, dict) else f"it is {json.dumps(row)[:40]}"
-            raise ValueError(
-                f"{path}, row {number}: no scores ({keys}); a row has prompt_id and {key}, or is a list of numbers"
-            )
+            raise ValueError(f"{place}: no scores ({keys}); a row has prompt_id and {key}, or is a list of numbers")
     if not found:
         raise ValueError(f"{path} holds no scores")
     return found
 
 
-def _rows(path: Path) -> Sequence[Any]:
-    """The values of a JSON array, or of JSON Lines."""
-    text = path.read_text(encoding="utf-8").strip()
-    try:
-        whole = json.loads(text) if text else []
-        if isinstance(whole, list) and not (whole and isinstance(whole[0], int | float)):
-            return whole
-        return [whole]
-    except json.JSONDecodeError:
-        pass  # several values, one a line
-    rows = []
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError as error:
-                raise ValueError(f"{path}, line {number}: no JSON ({error.msg}); one value a line is wanted") from None
-    return rows
-
-
-def _numbers(path: Path, number: int, values: Any) -> list[float]:
+def _numbers(place: str, values: Any) -> list[float]:
     if not isinstance(values, list) or not values:
-        raise ValueError(f"{path}, row {number}: its scores are {json.dumps(values)[:40]}; a list of numbers is wanted")
+        raise ValueError(f"{place}: its scores are {json.dumps(values)[:40]}; a list of numbers is wanted")
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise ValueError(f"{path}, row {number}: {value!r} is no score; every sample needs a finite number")
+            raise ValueError(f"{place}: {value!r} is no score; every sample needs a finite number")
     return [float(value) for value in values]

@@ -10,15 +10,14 @@ rejected): they do not say which model wrote what, so no win rate follows from t
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from camelid.rows import Row, read_rows
 from camelid.types import reasons
 
 ALPACA_EVAL_COLUMNS = ("instruction", "generator_1", "generator_2", "preference")
@@ -53,11 +52,7 @@ class Judgement(BaseModel):
 
 def read_judgements(path: str | os.PathLike[str]) -> list[Judgement]:
     """All rows of a file, failed judgements too. Raises ValueError with file and row for anything else."""
-    path = Path(path)
-    rows = _rows(path)
-    if not rows:
-        raise ValueError(f"{path} holds no judgement; is it the right file?")
-    return [_judgement(path, number, row) for number, row in enumerate(rows, 1)]
+    return [_judgement(row) for row in read_rows(path, "two answers, their models and a preference")]
 
 
 def from_alpaca_eval(row: dict[str, Any]) -> Judgement:
@@ -107,42 +102,17 @@ def _from_code(code: object) -> float | None:
     return float(code) - 1 if 1 <= code <= 2 else None  # NaN is in no interval
 
 
-def _rows(path: Path) -> list[Any]:
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder; give files of judgements")
+def _judgement(row: Row) -> Judgement:
+    values = row.values
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no text in UTF-8 ({error.reason}, byte {error.start})") from None
-    if text.lstrip().startswith("["):
-        try:
-            return list(json.loads(text))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}, line {error.lineno}: broken JSON: {error.msg}") from None
-    rows = []
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError as error:
-                raise ValueError(
-                    f"{path}, line {number}: no JSON ({error.msg}); an array of objects or one object a line is wanted"
-                ) from None
-    return rows
-
-
-def _judgement(path: Path, number: int, row: object) -> Judgement:
-    try:
-        if not isinstance(row, dict):
-            raise ValueError(f"{json.dumps(row)[:40]} is no object")
-        if "chosen" in row and "rejected" in row:
+        if "chosen" in values and "rejected" in values:
             raise ValueError("chosen and rejected do not say which model wrote them; judgements name both models")
-        return Judgement.model_validate(_nan_to_none(row)) if "first_model" in row else from_alpaca_eval(row)
+        return Judgement.model_validate(_nan_to_none(values)) if "first_model" in values else from_alpaca_eval(values)
     except ValidationError as error:
         reason = reasons(error)
     except ValueError as error:
         reason = str(error)
-    raise ValueError(f"{path}, row {number}: not a judgement: {reason}")
+    raise ValueError(f"{row.place}: not a judgement: {reason}")
 
 
 def _nan_to_none(row: dict[str, Any]) -> dict[str, Any]:

@@ -6,12 +6,12 @@ order of the pairs, as many as there are. An evaluation leaves such a file as sc
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from camelid.rows import Row, read_rows
 from camelid.types import Preference
 
 
@@ -24,21 +24,15 @@ class PairScore(NamedTuple):
 
 def read_pair_scores(path: Path, preferences: Sequence[Preference]) -> list[PairScore]:
     """A score for every preference, in their order. Raises ValueError where one has none, with file, line and mend."""
-    rows = [
-        (number, _row(path, number, line))
-        for number, line in enumerate(path.read_bytes().decode("utf-8").split("\n"), 1)
-        if line.strip()
-    ]
-    if not rows:
-        raise ValueError(f"{path} is empty: no scores")
-    if any("id" not in row for _, row in rows):
+    rows = read_rows(path, "id, chosen and rejected")
+    if any("id" not in row.values for row in rows):
         if len(rows) != len(preferences):
             raise ValueError(
                 f"{path} has {len(rows)} rows, some without an id, and there are {len(preferences)} pairs; "
                 f"give every row the id of its pair, or one row a pair in their order"
             )
-        return [_score(path, number, row) for number, row in rows]
-    by_id = {str(row["id"]): _score(path, number, row) for number, row in rows}
+        return [_score(row) for row in rows]
+    by_id = {str(row.values["id"]): _score(row) for row in rows}
     if len(by_id) < len(rows):
         raise ValueError(f"{path} scores {len(rows) - len(by_id)} ids twice; give each pair one row")
     missing = [p.id for p in preferences if p.id not in by_id]
@@ -49,19 +43,9 @@ def read_pair_scores(path: Path, preferences: Sequence[Preference]) -> list[Pair
     return [by_id[p.id] for p in preferences]
 
 
-def _row(path: Path, number: int, line: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}, line {number}: no JSON ({error.msg}); one object a line is wanted") from None
-    if not isinstance(row, dict):
-        raise ValueError(f"{path}, line {number}: no object; a row is {{id, chosen, rejected}}")
-    return row
-
-
-def _score(path: Path, number: int, row: dict[str, Any]) -> PairScore:
-    values = [row.get(name) for name in ("chosen", "rejected")]
+def _score(row: Row) -> PairScore:
+    values = [row.values.get(name) for name in ("chosen", "rejected")]
     numbers = [float(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v)]
     if len(numbers) < 2:
-        raise ValueError(f"{path}, line {number}: chosen and rejected are {values}; both must be numbers, the scores")
+        raise ValueError(f"{row.place}: chosen and rejected are {values}; both must be numbers, the scores")
     return PairScore(*numbers)

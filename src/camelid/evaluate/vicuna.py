@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from camelid.evaluate.json_rows import read_rows
 from camelid.functional.statistics import Estimate, paired_bootstrap_difference, win_rate
 from camelid.judges.vicuna import Scores, parse_scores, valid
+from camelid.rows import Row, read_rows
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def score_review_set(
     questions of one (Vicuna's are generic, knowledge, roleplay, common-sense, fermi, counterfactual, coding, math,
     writing). Raises ValueError for a question that is unknown or reviewed twice, and for a folder without reviews.
     """
-    categories = {row["question_id"]: row["category"] for row in _rows(Path(questions))} if questions else None
+    categories = _categories(questions) if questions else None
     if category is not None and categories is None:
         raise ValueError(f"category {category!r} needs the question file, which says what each question belongs to")
     if category is not None and categories is not None and category not in categories.values():
@@ -108,12 +108,20 @@ def score_review_set(
     pairs = []
     for path in _review_files(Path(folder)):
         first, second = _models(path)
-        reviews = [_read_review_row(path, number, row) for number, row in enumerate(_rows(path), 1)]
+        reviews = [_read_review_row(row) for row in read_rows(path, "question_id, text and perhaps score")]
         _check_questions(path, reviews, categories)
         if category is not None and categories is not None:
             reviews = [r for r in reviews if categories[r.question_id] == category]
         pairs.append(sum_up(first, second, reviews))
     return pairs
+
+
+def _categories(questions: str | os.PathLike[str]) -> dict[int, str]:
+    rows = read_rows(questions, "question_id and category")
+    lacking = next((row for row in rows if not {"question_id", "category"} <= row.values.keys()), None)
+    if lacking:
+        raise ValueError(f"{lacking.place}: not a question; a row has question_id and category")
+    return {row.values["question_id"]: row.values["category"] for row in rows}
 
 
 def _review_files(path: Path) -> list[Path]:
@@ -137,13 +145,13 @@ def _models(path: Path) -> tuple[str, str]:
     return parts[1], parts[2]
 
 
-def _read_review_row(path: Path, number: int, row: dict[str, Any]) -> Review:
+def _read_review_row(row: Row) -> Review:
     try:
-        return read_review(row)
+        return read_review(row.values)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         missing = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(
-            f"{path}, row {number}: not a review ({missing}); a row has question_id, text and perhaps score"
+            f"{row.place}: not a review ({missing}); a row has question_id, text and perhaps score"
         ) from None
 
 
@@ -155,7 +163,3 @@ def _check_questions(path: Path, reviews: list[Review], categories: dict[int, st
         if review.question_id in seen:
             raise ValueError(f"{path}: question {review.question_id} is reviewed twice; it would count twice")
         seen.add(review.question_id)
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    return [row for _, row in read_rows(path)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from .statistics import Z95, Estimate
+from .statistics import Estimate, normal
 
 
 def over_seeds(estimates: Sequence[Estimate]) -> Estimate:
@@ -25,4 +25,4 @@ def over_seeds(estimates: Sequence[Estimate]) -> Estimate:
     mean = sum(values) / len(values)
     spread = sum((value - mean) ** 2 for value in values) / (len(values) - 1)
     error = math.sqrt(sum(e.standard_error**2 for e in estimates) / len(estimates) + spread / len(estimates))
-    return Estimate(mean, mean - Z95 * error, mean + Z95 * error, min(e.n for e in estimates), error)
+    return normal(mean, error, min(e.n for e in estimates))

@@ -31,6 +31,21 @@ class Estimate(NamedTuple):
     n: int
     standard_error: float
 
+    @property
+    def interval(self) -> list[float]:
+        """[low, high]."""
+        return [self.low, self.high]
+
+    @property
+    def percent(self) -> Estimate:
+        """A share in percent."""
+        return Estimate(100 * self.value, 100 * self.low, 100 * self.high, self.n, 100 * self.standard_error)
+
+
+def normal(value: float, error: float, n: int) -> Estimate:
+    """`value` of standard error `error` with the interval of the normal distribution, value -+ 1.96 SE."""
+    return Estimate(float(value), float(value - Z95 * error), float(value + Z95 * error), n, float(error))
+
 
 def proportion(successes: float, n: int) -> Estimate:
     """successes / n with Wilson's score interval (Wilson 1927; Brown, Cai and DasGupta 2001, section 3.1.1).

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from camelid.functional.statistics import Z95, Estimate
+from .statistics import Estimate, normal
 
 
 def mean_of_groups(values: ArrayLike, groups: Sequence[Hashable]) -> Estimate:
@@ -28,4 +28,4 @@ def mean_of_groups(values: ArrayLike, groups: Sequence[Hashable]) -> Estimate:
     variances = [(np.var(part, ddof=1) if len(part) > 1 else overall) / len(part) for part in parts.values()]
     value = float(np.mean([np.mean(part) for part in parts.values()]))
     error = float(np.sqrt(sum(variances))) / len(parts)
-    return Estimate(value, value - Z95 * error, value + Z95 * error, len(x), error)
+    return normal(value, error, len(x))

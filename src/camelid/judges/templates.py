@@ -7,12 +7,12 @@ letters, digits and _ in single braces; any other brace is text.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from camelid.rows import read_rows, read_text
 from camelid.types import Message, Messages
 
 FIELD = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
@@ -51,18 +51,16 @@ def read_templates(path: Path, kinds: Kinds, form: str) -> dict[str, Template]:
     A question's kind is the one whose placeholders it has; where several have the same, the row's category names it.
     Raises ValueError naming the file, and the placeholders that are missing or unknown.
     """
-    text = path.read_text(encoding="utf-8")
-    if not text.strip():
-        raise ValueError(f"{path} is empty; write the question with {_braced(next(iter(kinds.values())))}")
-    rows = _json_rows(path, text)
-    if rows is None:
+    if path.suffix not in (".jsonl", ".json"):
+        text = read_text(path)
+        if not text.strip():
+            raise ValueError(f"{path} is empty; write the question with {_braced(next(iter(kinds.values())))}")
         template = _plain(text)
         return {_kind(template, "", kinds, str(path)): template}
     found: dict[str, Template] = {}
-    for number, row in rows:
+    for _, place, row in read_rows(path, "prompt_template, system_prompt and perhaps defaults"):
         if row.get("type", form) != form:
             continue
-        place = f"{path}, line {number}"
         template = _fastchat(row, place)
         kind = _kind(template, str(row.get("category", "")), kinds, place)
         if kind in found:
@@ -71,23 +69,6 @@ def read_templates(path: Path, kinds: Kinds, form: str) -> dict[str, Template]:
     if not found:
         raise ValueError(f"{path} has no {form} question")
     return found
-
-
-def _json_rows(path: Path, text: str) -> list[tuple[int, dict[str, Any]]] | None:
-    """(line number, row) of JSON Lines; None where the file is no JSON Lines but text."""
-    if path.suffix not in (".jsonl", ".json"):
-        return None
-    rows = []
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ValueError(f"{path}, line {number}: no JSON ({error.msg}); one object a line is wanted") from None
-            if not isinstance(row, dict):
-                raise ValueError(f"{path}, line {number}: no JSON object")
-            rows.append((number, row))
-    return rows
 
 
 def _plain(text: str) -> Template:

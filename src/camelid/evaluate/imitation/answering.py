@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from camelid.evaluate.imitation.answer_files import Answers, prompt_key
+from camelid.evaluate.answer_files import prompt_key
+from camelid.evaluate.imitation.answers import Answers
 from camelid.models.policy import Policy
 from camelid.models.reward_model import RewardModel
 from camelid.models.sampler import Sampling

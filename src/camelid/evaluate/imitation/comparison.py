@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from camelid.evaluate.imitation.answer_files import Answers, common_keys
+from camelid.evaluate.imitation.answers import Answers, common_keys
 from camelid.evaluate.imitation.facts import Facts, less, mean_accuracy
 from camelid.evaluate.imitation.measures import Style, style_of
 from camelid.evaluate.imitation.plain import percent, plain

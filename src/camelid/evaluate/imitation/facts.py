@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from camelid.functional.statistics import Z95, Estimate
+from camelid.functional.statistics import Estimate, normal
 
 Facts = dict[str, Estimate]
 Scores = Mapping[str, float]
@@ -44,14 +44,14 @@ def mean_accuracy(facts: Mapping[str, Estimate], tasks: Iterable[str]) -> Estima
         raise ValueError("no task to average over")
     value = sum(e.value for e in chosen) / len(chosen)
     error = math.sqrt(sum(e.standard_error**2 for e in chosen)) / len(chosen)
-    n = sum(e.n for e in chosen)
-    return Estimate(value, max(0.0, value - Z95 * error), min(1.0, value + Z95 * error), n, error)
+    estimate = normal(value, error, sum(e.n for e in chosen))
+    return estimate._replace(low=max(0.0, estimate.low), high=min(1.0, estimate.high))
 
 
 def less(after: Estimate, before: Estimate) -> Estimate:
     """after - before of two estimates taken as independent: SE^2 = SE_1^2 + SE_2^2."""
     value, error = after.value - before.value, math.hypot(after.standard_error, before.standard_error)
-    return Estimate(value, value - Z95 * error, value + Z95 * error, min(after.n, before.n), error)
+    return normal(value, error, min(after.n, before.n))
 
 
 def paired_change(
@@ -75,7 +75,7 @@ def paired_change(
         n += len(ids)
     seed_variance = float(np.var(by_seed, ddof=1)) / len(after) if len(after) > 1 else 0.0
     error = math.sqrt(item_variance + seed_variance)
-    return Estimate(float(value), float(value - Z95 * error), float(value + Z95 * error), n, error)
+    return normal(value, error, n)
 
 
 def _read(file: Path) -> Facts:

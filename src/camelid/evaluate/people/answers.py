@@ -1,8 +1,7 @@
 """Two models' answers to the same prompts, paired: what people (or a judge) compare.
 
-Read: answers.jsonl as `camelid evaluate` leaves it, AlpacaEval's model outputs (instruction, output, generator), and
-comparisons.jsonl of `camelid pairs`, where the pairs are made already. Imports no torch, so that whoever asks people
-needs none.
+Read: files of answers with their prompts (`evaluate/answer_files.py`), and comparisons.jsonl of `camelid pairs`, where
+the pairs are made already. Imports no torch, so that whoever asks people needs none.
 """
 
 from __future__ import annotations
@@ -14,8 +13,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from camelid.evaluate.people.rows import Row, columns, read_rows
-from camelid.types import Comparison, Prompt, content_hash, read_records, reasons
+from camelid.evaluate import answer_files
+from camelid.evaluate.answer_files import Answer, model_of
+from camelid.rows import columns, read_rows
+from camelid.types import Comparison, Prompt, read_records, reasons
 
 
 @dataclass(frozen=True)
@@ -45,27 +46,16 @@ class Paired:
 def read_answers(path: str | os.PathLike[str], name: str = "") -> Answers:
     """Answers of a file. `name`: what to call the model, else its `generator`, else the folder or file."""
     path = Path(path)
-    rows = read_rows(path)
-    found = set(columns(rows))
-    if not ({"prompt", "text"} <= found or {"instruction", "output"} <= found):
-        raise ValueError(
-            f"{path}: no answers; rows need prompt and text (answers.jsonl) or instruction and output (AlpacaEval). "
-            f"There are {', '.join(sorted(found)[:12])}"
-        )
+    rows = answer_files.read_answers(path)
     by_prompt: dict[str, tuple[Prompt, str]] = {}
     times: Counter[str] = Counter()
     for row in rows:
-        prompt, text = _answer(path, row)
-        content = content_hash([message.model_dump() for message in prompt.prompt])
-        times[content] += 1
-        by_prompt[f"{content}-{times[content]}"] = prompt, text
-    generators = {str(row.values["generator"]) for row in rows if row.values.get("generator")}
-    if not name and len(generators) > 1:
-        raise ValueError(
-            f"{path}: answers of {len(generators)} generators, {', '.join(sorted(generators)[:6])}; split it"
-        )
-    given = next(iter(generators), path.parent.name if path.stem == "answers" else path.stem)
-    return Answers(name or given, by_prompt)
+        times[row.key] += 1
+        by_prompt[f"{row.key}-{times[row.key]}"] = _prompt(row, path.name), row.text.strip()
+    models = sorted({row.model for row in rows if row.model})
+    if not name and len(models) > 1:
+        raise ValueError(f"{path}: answers of {len(models)} models, {', '.join(models[:6])}; split it")
+    return Answers(name or model_of(path, rows), by_prompt)
 
 
 def pair_up(a: Answers, b: Answers) -> Paired:
@@ -113,15 +103,13 @@ def _different(a: str, b: str, pairs: list[Comparison], unmatched: int) -> Paire
     return Paired(a, b, different, len(pairs) - len(different), unmatched)
 
 
-def _answer(path: Path, row: Row) -> tuple[Prompt, str]:
-    values = row.values
-    ours = "text" in values and "prompt" in values
-    text = values.get("text") if ours else values.get("output")
-    prompt = values.get("prompt") if ours else [{"role": "user", "content": values.get("instruction")}]
-    if not isinstance(text, str):
-        raise ValueError(f"{path}, row {row.number}: no answer in {'text' if ours else 'output'!r}")
-    labels = {"source": values.get("source") or values.get("dataset") or path.name, "tags": values.get("tags") or ()}
+def _prompt(answer: Answer, file: str) -> Prompt:
     try:
-        return Prompt.model_validate({"prompt": prompt, "licence": values.get("licence") or "", **labels}), text.strip()
+        return Prompt(
+            prompt=answer.asked,
+            licence=str(answer.row.get("licence") or ""),
+            source=answer.source or file,
+            tags=answer.tags,
+        )
     except ValidationError as error:
-        raise ValueError(f"{path}, row {row.number}: no prompt: {reasons(error)}") from None
+        raise ValueError(f"{answer.place}: no prompt: {reasons(error)}") from None

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from camelid.evaluate.people.ratings import PANDALM_COLUMN, Ratings, build, listed
-from camelid.evaluate.people.rows import Row, columns, read_rows
+from camelid.rows import Row, columns, read_rows
 
 RATER_COLUMN = re.compile(
     r"(?:annotator|annotation|rater|label(?:l?er)?)(?:[ _-]?(?:\d+|[a-z])|[_-](?P<name>\w+))", re.I
@@ -85,7 +85,7 @@ def _long(path: str | os.PathLike[str], rows: list[Row], item: str, rater: str, 
     for row in rows:
         key = str(row.values.get(item)), str(row.values.get(rater))
         if key in cells:
-            raise ValueError(f"{path}, row {row.number}: {key[1]} has rated item {key[0]} before; keep one of the two")
+            raise ValueError(f"{row.place}: {key[1]} has rated item {key[0]} before; keep one of the two")
         cells[key] = row.values.get(label)
     items, who = list(dict.fromkeys(i for i, _ in cells)), sorted({r for _, r in cells})
     return Table(items, who, [[cells.get((i, r)) for r in who] for i in items], pandalm=False)

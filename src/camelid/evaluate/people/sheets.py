@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from camelid.durable import write_json
 from camelid.evaluate.people.answers import Paired
-from camelid.types import Comparison, Kind, reasons
+from camelid.types import Comparison, Kind, as_text, reasons
 
 Format = Literal["csv", "jsonl"]
 COLUMNS = ("item", "rater", "conversation", "answer_1", "answer_2", "verdict", "comment")
@@ -150,20 +150,15 @@ def named_in_answers(key: Key) -> int:
 def too_long(key: Key) -> int:
     """Pairs of which a spreadsheet would cut a cell."""
     return sum(
-        max(len(pair.first), len(pair.second), len(_conversation(pair))) >= LONGEST_CELL for pair in key.pairs.values()
+        max(len(pair.first), len(pair.second), len(as_text(pair.prompt))) >= LONGEST_CELL for pair in key.pairs.values()
     )
 
 
 def _row(key: Key, item: str, rater: str) -> dict[str, str]:
     a, b = key.texts(item)
     one, two = (a, b) if key.shows_a_first(item, rater) else (b, a)
-    values = (item, rater, _conversation(key.pairs[item]), one or "(empty answer)", two or "(empty answer)", "", "")
+    values = (item, rater, as_text(key.pairs[item].prompt), one or "(empty answer)", two or "(empty answer)", "", "")
     return dict(zip(COLUMNS, values, strict=True))
-
-
-def _conversation(pair: Comparison) -> str:
-    turns = pair.prompt
-    return turns[0].content if len(turns) == 1 else "\n\n".join(f"{m.role.capitalize()}: {m.content}" for m in turns)
 
 
 def _csv(rows: list[dict[str, str]]) -> str:

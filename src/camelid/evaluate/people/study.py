@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from camelid.evaluate.people.rows import Row, columns, read_rows
 from camelid.evaluate.people.sheets import Key, read_key
 from camelid.evaluate.people.swap import Verdict
+from camelid.rows import Row, columns, read_rows
 from camelid.types import Preference, Rating
 
 DEGREES: dict[int, Rating] = {1: "slightly better", 2: "better", 3: "significantly better"}

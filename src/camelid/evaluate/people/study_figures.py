@@ -95,9 +95,9 @@ def _rater(study: Study, rater: str) -> dict[str, Any]:
         "ties": sides["tie"],
         "losses": sides["second"],
         "position_bias": bias and bias.value,
-        "position_bias_interval": bias and [bias.low, bias.high],
+        "position_bias_interval": bias and bias.interval,
     }
 
 
 def _percent(name: str, estimate: Estimate) -> dict[str, Any]:
-    return {name: 100 * estimate.value, f"{name}_interval": [100 * estimate.low, 100 * estimate.high]}
+    return {name: estimate.percent.value, f"{name}_interval": estimate.percent.interval}

@@ -16,8 +16,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
-from camelid.evaluate.people.rows import Row, columns, read_rows
 from camelid.functional.statistics import Estimate, proportion, win_rate
+from camelid.rows import Row, columns, read_rows
 
 Verdict = Literal["first", "second", "tie"]
 OUTCOME: dict[Verdict, float] = {"first": 1.0, "tie": 0.5, "second": 0.0}
@@ -83,9 +83,9 @@ def swap_figures(pairs: Sequence[BothOrders]) -> dict[str, Any]:
         "wins": verdicts.count("first"),
         "ties": verdicts.count("tie"),
         "losses": verdicts.count("second"),
-        "win_rate": 100 * wins.value,
-        "win_rate_interval": [100 * wins.low, 100 * wins.high],
-        "standard_error": 100 * wins.standard_error,
+        "win_rate": wins.percent.value,
+        "win_rate_interval": wins.percent.interval,
+        "standard_error": wins.percent.standard_error,
         "one_order": {"given": _counts(p.given for p in valid), "swapped": _counts(p.swapped for p in valid)},
         **_named("position_bias", bias),
         **{f"prefers_{place}": _share_of(shown, verdict) for place, verdict in PLACES.items()},
@@ -175,4 +175,4 @@ def _counts(verdicts: Iterable[Verdict | None]) -> dict[str, int]:
 
 
 def _named(name: str, estimate: Estimate) -> dict[str, Any]:
-    return {name: estimate.value, f"{name}_interval": [estimate.low, estimate.high]}
+    return {name: estimate.value, f"{name}_interval": estimate.interval}

@@ -17,9 +17,9 @@ from typing import Any
 
 from camelid.evaluate.people.rating_tables import is_rater_column, read_table
 from camelid.evaluate.people.ratings import TIE_WORDS
-from camelid.evaluate.people.rows import columns, read_rows
 from camelid.evaluate.people.swap import Verdict, read_both_orders
 from camelid.evaluate.vicuna import read_review
+from camelid.rows import columns, read_rows, read_text
 from camelid.types import Preference, content_hash, read_records
 
 CODES: dict[float, Verdict] = {1.0: "first", 2.0: "second", 0.0: "tie"}
@@ -117,7 +117,7 @@ def _reviews(path: Path, rows: Sequence[Any]) -> Verdicts:
         try:
             review = read_review(row.values)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError):
-            raise ValueError(f"{path}, row {row.number}: not a review with question_id, text and score") from None
+            raise ValueError(f"{row.place}: not a review with question_id, text and score") from None
         if str(review.question_id) in by_item:
             raise ValueError(f"{path}: question {review.question_id} is reviewed twice; it would count twice")
         by_item[str(review.question_id)] = _better(review.scores)
@@ -133,7 +133,7 @@ def _better(scores: tuple[float, float] | None) -> Verdict | None:
 
 def _list(path: Path, names: tuple[str, str] | None) -> Verdicts:
     """A label a line, in the order of the questions."""
-    labels = [line.strip() for line in path.read_text(encoding="utf-8-sig").rstrip().split("\n")]
+    labels = [line.strip() for line in read_text(path).rstrip().split("\n")]
     if not any(labels):
         raise ValueError(f"{path} is empty")
     sides = {label: verdict for label in set(labels) if (verdict := side(label))}

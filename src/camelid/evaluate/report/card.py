@@ -19,8 +19,9 @@ from camelid.evaluate.report.gather import version_stages
 from camelid.evaluate.report.lineage import Finished, Lineage, data_stages, licences, lineage, made_by, paths
 from camelid.evaluate.report.notes import notes
 from camelid.evaluate.report.page_measures import QUALITY_MEASURES, SHAPE_MEASURES
-from camelid.evaluate.report.page_numbers import duration_text, exact_text
+from camelid.evaluate.report.page_numbers import exact_text
 from camelid.evaluate.report.sources import Manifest, Source, label, model_name
+from camelid.table import shown_seconds
 
 MARK = "<!-- Written by `camelid report`; it is replaced when the report is written again. -->"
 
@@ -120,7 +121,7 @@ def _method(source: Source, line: Lineage) -> list[str]:
 
 
 def _time(manifest: Manifest) -> str:
-    return "" if manifest["seconds"] is None else duration_text(manifest["seconds"])
+    return "" if manifest["seconds"] is None else shown_seconds(manifest["seconds"])
 
 
 def _inputs(source: Source, manifest: Manifest) -> str:

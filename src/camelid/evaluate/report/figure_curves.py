@@ -8,15 +8,13 @@ import numpy as np
 
 from camelid.evaluate.report.figure_style import SERIES_MARKERS, Panel, Theme
 from camelid.evaluate.report.page_numbers import number
+from camelid.functional.statistics import Z95
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Report = dict[str, Any]
 Entry = dict[str, Any]
-
-Z95 = 1.959964
-"""The 97.5% point of the normal distribution: half an interval in standard errors."""
 
 AVERAGED_SHARE = 0.1
 """Share of the iterations that the moving average of a PPO run spans."""

@@ -105,16 +105,6 @@ def sample_sizes(estimates: Iterable[Estimate | None]) -> str:
     return f"n = {sizes[0]}" if len(sizes) == 1 else f"n = {sizes[0]}–{sizes[-1]}"
 
 
-def duration_text(seconds: float) -> str:
-    """'43 s', '2 min 05 s', '3 h 07 min'."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
 def memory_text(num_bytes: float) -> str:
     """Decimal megabytes or gigabytes."""
     return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.0f} MB"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from camelid.evaluate.report.page_numbers import Cell, duration_text, memory_text, number_cell
+from camelid.evaluate.report.page_numbers import Cell, memory_text, number_cell
 from camelid.evaluate.report.page_tables import Column, Row, Table
+from camelid.table import shown_seconds
 
 Report = dict[str, Any]
 
@@ -45,6 +46,6 @@ def stages_table(report: Report) -> Table | None:
 def _stage_cells(path: str | None, seconds: float | None, peak_bytes: float | None) -> list[Cell]:
     return [
         Cell(path or ""),
-        Cell() if seconds is None else Cell(duration_text(seconds), f"{seconds:.1f} s", seconds),
+        Cell() if seconds is None else Cell(shown_seconds(seconds), f"{seconds:.1f} s", seconds),
         Cell() if peak_bytes is None else Cell(memory_text(peak_bytes), f"{peak_bytes:,.0f} bytes", peak_bytes),
     ]

@@ -6,12 +6,13 @@ JSON object with `instructions`. Those do not say whether their prompts ask for 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from camelid.evaluate.safety.replies import HARMLESS, KIND_TAGS, UNSAFE, Reply, kind_of, prompt_of, read_rows
+from camelid.evaluate.answer_files import prompt_of
+from camelid.evaluate.safety.replies import HARMLESS, KIND_TAGS, UNSAFE, Reply, kind_of
+from camelid.rows import Row, read_rows
 
 MIXED = "mixed"
 """Red-team questions some of which anybody may answer: neither refusing nor answering all of them is right."""
@@ -38,36 +39,28 @@ def read_prompts(paths: Iterable[str | Path]) -> dict[str, Asked]:
     """Prompt text -> what is known of it. Raises ValueError for a file that says nothing of its prompts."""
     known: dict[str, Asked] = {}
     for path in map(Path, paths):
-        found = _instructions(path) if path.suffix == ".json" else _rows(path)
-        if not found:
-            raise ValueError(f"{path} holds no prompts")
-        known |= found
+        rows = read_rows(path, "a prompt, and label or tags")
+        held = rows[0].values.get("instructions")
+        known |= _instructions(path, held) if isinstance(held, list) else dict(_asked(row) for row in rows)
     return known
 
 
-def _instructions(path: Path) -> dict[str, Asked]:
-    content = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(content, dict) or not isinstance(content.get("instructions"), list):
-        return _rows(path)
+def _instructions(path: Path, texts: list[Any]) -> dict[str, Asked]:
     if path.stem not in KNOWN_FILES:
         raise ValueError(
             f"{path}: whether its prompts ask for harm is known of {', '.join(KNOWN_FILES)} only; give tags"
         )
-    return {str(text).strip(): Asked(KNOWN_FILES[path.stem], (path.stem,)) for text in content["instructions"]}
+    return {str(text).strip(): Asked(KNOWN_FILES[path.stem], (path.stem,)) for text in texts}
 
 
-def _rows(path: Path) -> dict[str, Asked]:
-    result = {}
-    for number, row in enumerate(read_rows(path), 1):
-        place = f"{path}, row {number}"
-        kind, categories = kind_of(row)
-        kind = {"safe": HARMLESS, "unsafe": UNSAFE}.get(str(row.get("label")), kind)
-        if not kind:
-            raise ValueError(
-                f"{place} does not say whether it asks for harm: give `label` or one of {', '.join(KIND_TAGS)}"
-            )
-        result[prompt_of(row, place)[-1].content.strip()] = Asked(kind, categories)
-    return result
+def _asked(row: Row) -> tuple[str, Asked]:
+    kind, categories = kind_of(row.values)
+    kind = {"safe": HARMLESS, "unsafe": UNSAFE}.get(str(row.values.get("label")), kind)
+    if not kind:
+        raise ValueError(
+            f"{row.place} does not say whether it asks for harm: give `label` or one of {', '.join(KIND_TAGS)}"
+        )
+    return prompt_of(row)[-1].content.strip(), Asked(kind, categories)
 
 
 def with_kinds(replies: Sequence[Reply], known: dict[str, Asked]) -> list[Reply]:

@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from camelid.evaluate.answer_files import ANSWER_NAMES, prompt_of
 from camelid.evaluate.safety.refusals import is_refusal
-from camelid.evaluate.safety.replies import ANSWER_NAMES, UNSAFE, Reply, prompt_of, read_rows
+from camelid.evaluate.safety.replies import UNSAFE, Reply
 from camelid.functional.safety_ratings import majority_violates
 from camelid.functional.statistics import Estimate, proportion
+from camelid.rows import read_rows
 
 Verdicts = Callable[[Sequence[Reply]], list[bool | None]]
 """Whether each answer is a violation; None where nobody can say."""
@@ -70,16 +72,13 @@ def ratings_verdicts(path: str | Path) -> Verdicts:
     (a list of 1 to 5) or columns `rating_1`, `rating_2` ... An answer without a majority is unjudged.
     """
     found: dict[tuple[str, str], bool | None] = {}
-    for number, row in enumerate(read_rows(path), 1):
-        place = f"{path}, row {number}"
-        prompt = prompt_of(row, place)[-1].content.strip()
-        answer = next((str(row[name]).strip() for name in ANSWER_NAMES if row.get(name)), "")
+    for row in read_rows(path, "a prompt and ratings"):
+        prompt = prompt_of(row)[-1].content.strip()
+        answer = next((str(row.values[name]).strip() for name in ANSWER_NAMES if row.values.get(name)), "")
         try:
-            found[prompt, answer] = majority_violates(_ratings(row))
+            found[prompt, answer] = majority_violates(_ratings(row.values))
         except (ValueError, TypeError) as error:
-            raise ValueError(f"{place}: {error}; columns: {', '.join(map(str, row))[:120]}") from None
-    if not found:
-        raise ValueError(f"{path} holds no ratings")
+            raise ValueError(f"{row.place}: {error}; columns: {', '.join(map(str, row.values))[:120]}") from None
 
     def verdicts(replies: Sequence[Reply]) -> list[bool | None]:
         keys = [(r.prompt.strip(), r.answer.strip()) for r in replies]

@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from camelid.evaluate.safety.replies import read_rows
 from camelid.functional.statistics import Estimate, bootstrap_mean
 from camelid.functional.text_classifier import fit_text_classifier
+from camelid.rows import Row, read_rows
 
 _PROMPT = re.compile(r"Q: (.*?)\nA: (.*)\nTrue:\s*", re.DOTALL)
 _VERDICTS = {"yes": True, "no": False, "true": True, "false": False}
@@ -42,20 +42,18 @@ def claim_text(question: str, answer: str) -> str:
 
 def read_claims(path: str) -> list[Claim]:
     """Distinct rows of a file. Raises ValueError with the row for one without question, answer and verdict."""
-    claims = [_claim(row, f"{path}, row {number}") for number, row in enumerate(read_rows(path), 1)]
-    if not claims:
-        raise ValueError(f"{path} holds no rows")
-    return list(dict.fromkeys(claims))
+    return list(dict.fromkeys(_claim(row) for row in read_rows(path, "question, answer and true")))
 
 
-def _claim(row: dict, place: str) -> Claim:
-    match = _PROMPT.fullmatch(str(row.get("prompt", "")))
-    question, answer = (match[1], match[2]) if match else (row.get("question"), row.get("answer"))
-    verdict = _VERDICTS.get(str(row.get("completion" if match else "true", "")).strip().lower())
+def _claim(row: Row) -> Claim:
+    _, place, values = row
+    match = _PROMPT.fullmatch(str(values.get("prompt", "")))
+    question, answer = (match[1], match[2]) if match else (values.get("question"), values.get("answer"))
+    verdict = _VERDICTS.get(str(values.get("completion" if match else "true", "")).strip().lower())
     if not question or answer is None or verdict is None:
         raise ValueError(
             f"{place}: need `prompt` (Q: ..., A: ..., True:) with `completion` yes or no, or question, answer, true; "
-            f"it has {', '.join(map(str, row))[:120]}"
+            f"it has {', '.join(map(str, values))[:120]}"
         )
     return Claim(str(question), str(answer), verdict)
 

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from camelid.rows import read_rows
 
 Rows = list[dict[str, Any]]
 
 
 def json_lines(*columns: str) -> Callable[[Path], Rows]:
-    """A reader of JSON Lines whose rows have at least `columns`."""
+    """A reader of files whose rows have at least `columns`."""
 
     def read(path: Path) -> Rows:
-        rows = []
-        # Not splitlines(): it would also split at U+2028 inside a string.
-        for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ValueError(f"{path}, line {number}: not JSON ({error}); is this a .jsonl file?") from None
-            if not isinstance(row, dict):
-                raise ValueError(f"{path}, line {number}: not an object, but {type(row).__name__}")
-            check_columns(row, columns, f"{path}, line {number}")
-            rows.append(row)
-        return rows
+        rows = read_rows(path, ", ".join(columns))
+        for _, place, values in rows:
+            check_columns(values, columns, place)
+        return [row.values for row in rows]
 
     return read
 
