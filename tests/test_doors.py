@@ -15,7 +15,7 @@ import pytest
 import camelid
 
 ROOT = Path(camelid.__file__).parent
-STAGE_PACKAGES = ("collect", "annotate", "train", "evaluate", "serve")
+STAGE_PACKAGES = ("collect", "curate", "annotate", "train", "evaluate", "serve")
 WITHOUT_TORCH = ("types", "runs", "durable", "checkpoints", "progress", "provenance", "settings_text", "cli")
 HEAVY = {"torch", "transformers", "safetensors", "tokenizers"}
 
@@ -110,6 +110,13 @@ def test_stage_packages_meet_in_files_not_in_imports(module):
 def test_models_know_no_stage(module):
     rooms = {room(name) for name in imports(module, at_import=False) if name.startswith("camelid.")}
     assert rooms <= {"models", "functional", "types", "runs"}
+
+
+@pytest.mark.parametrize("module", sorted(m for m in MODULES if room(m) == "judges"))
+def test_judges_know_no_stage_and_load_no_torch(module):
+    rooms = {room(name) for name in imports(module, at_import=False) if name.startswith("camelid.")}
+    assert rooms <= {"judges", "types", "durable", "models", "functional"}
+    assert HEAVY.isdisjoint({name.split(".")[0] for name in loaded_with(module)})
 
 
 @pytest.mark.parametrize("module", sorted(m for m in MODULES if room(m) != "models"))

@@ -41,7 +41,7 @@ def client(server, waits=None, **settings):
 def test_a_request_and_its_reply():
     with ChatServer(script(says("Hi \u2028 there"))) as server:
         reply = client(server, temperature=0.5, max_tokens=7, extra={"top_p": 0.9}).complete(HELLO)
-    assert reply == ("Hi \u2028 there", "m-1", "stop", 1, "")
+    assert reply == ("Hi \u2028 there", "m-1", "stop", 1, "", None, None)
     (request,) = server.requests
     assert request.path == "/v1/chat/completions"
     assert request.headers["Authorization"] == f"Bearer {KEY}"
@@ -68,6 +68,48 @@ def test_no_content_is_an_empty_text_and_lone_surrogates_become_question_marks()
     with ChatServer(script(says(None), says("a \ud800 b"))) as server:
         remote = client(server)
         assert [remote.complete(HELLO).text for _ in range(2)] == ["", "a ? b"]
+
+
+def counted(**usage):
+    return says("Hi", usage=usage)
+
+
+@pytest.mark.parametrize(
+    ("response", "usage"),
+    [
+        (counted(prompt_tokens=12, completion_tokens=3, total_tokens=15), (12, 3)),
+        (says("Hi", usage=None), None),
+        (says("Hi", usage=[12, 3]), None),
+        (counted(prompt_tokens=12), None),
+        (counted(prompt_tokens=-1, completion_tokens=3), None),
+        (counted(prompt_tokens="12", completion_tokens=True), None),
+    ],
+)
+def test_tokens_used_come_from_the_server_or_are_unknown(response, usage):
+    with ChatServer(script(response)) as server:
+        assert client(server).complete(HELLO).usage == usage
+
+
+def with_logprobs(logprobs):
+    return says("", choices=[{"message": {"content": "m"}, "finish_reason": "length", "logprobs": logprobs}])
+
+
+@pytest.mark.parametrize(
+    ("logprobs", "tokens"),
+    [
+        ({"content": [{"token": "m", "logprob": -0.5, "top_logprobs": [{"token": "M", "logprob": -1}]}]}, (-0.5, -1)),
+        ({"content": [{"token": "m", "logprob": -0.5}, {"token": "x", "logprob": -9}]}, (-0.5, None)),
+        (None, None),
+        ({"content": None}, None),
+        ({"content": []}, None),
+        ({"content": [{"token": "m"}]}, None),
+        ({"content": [{"token": "m", "logprob": 0.7}]}, None),  # a probability is no log-probability
+    ],
+)
+def test_the_first_tokens_log_probabilities(logprobs, tokens):
+    with ChatServer(script(with_logprobs(logprobs))) as server:
+        found = client(server).complete(HELLO).first_token
+    assert (found and (found.get("m"), found.get("M"))) == tokens
 
 
 def test_429_waits_as_long_as_the_server_asks_and_a_little_more():

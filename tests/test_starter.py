@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from camelid.collect.overlap import Overlap
-from camelid.evaluate.refusals import is_refusal
+from camelid.evaluate.safety.refusals import is_refusal
 from camelid.types import Conversation, Preference, Prompt, iterate_json_lines, read_records
 
 STARTER = Path(__file__).parent.parent / "src/camelid/starter"

@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"camelid {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_recipes, _add_runs, _add_models, _add_data, _add_eval, _add_stages):
+    for add in (_add_recipes, _add_runs, _add_report, _add_models, _add_data, _add_eval, _add_stages):
         add(commands)
     return top
 
@@ -72,6 +72,14 @@ def _add_runs(commands: Any) -> None:
     show.add_argument("run", help="folder of the run")
 
 
+def _add_report(commands: Any) -> None:
+    report = _command(commands, "report", "report:report", "one page for one run or several", json=True)
+    report.add_argument("run", nargs="+", help="a run, a stage, or a folder of results; NAME=FOLDER names it")
+    report.add_argument("--out", default="report", metavar="DIR", help="folder of the report (default: report)")
+    report.add_argument("--title", default="", help="title of the page (default: the runs' names)")
+    report.add_argument("--conversations", type=int, default=200, metavar="N", help="shown at most (default: 200)")
+
+
 def _add_models(commands: Any) -> None:
     models = _noun(commands, "models", "list or pull models")
     _command(models, "list", "models:list_known", "models that camelid knows by name", json=True)
@@ -91,7 +99,7 @@ def _add_models(commands: Any) -> None:
 
 
 def _add_data(commands: Any) -> None:
-    data = _noun(commands, "data", "check or convert data files")
+    data = _noun(commands, "data", "check, convert, filter data files")
     check = _command(data, "check", "data:check", "what is in a file, and what is wrong with it", json=True)
     check.epilog = "exit code: 0 good, 1 usable (some rows do not fit), 2 unusable"
     check.add_argument("file")
@@ -101,6 +109,18 @@ def _add_data(commands: Any) -> None:
     convert.add_argument("--to", default="camelid", help="camelid, openai, sharegpt, alpaca, hh or trl")
     convert.add_argument("--kind", default="", choices=["conversations", "preferences", "prompts"])
     convert.add_argument("--strict", action="store_true", help="stop at the first row that does not fit")
+    _add_sieves(data)
+
+
+def _add_sieves(data: Any) -> None:
+    novelty = _command(data, "novelty", "data_novelty:novelty", "instructions that nearly repeat another", json=True)
+    novelty.add_argument("files", nargs="+", metavar="FILE", help="rows with instructions, in any container")
+    novelty.add_argument("--threshold", type=float, default=0.7, help="ROUGE-L above which two are near copies")
+    novelty.add_argument("--all", action="store_true", help="print all pairs, not the nearest only")
+    sieve = _command(data, "filter", "data_novelty:filter_rows", "instructions that self-instruct drops", json=True)
+    sieve.add_argument("files", nargs="+", metavar="FILE", help="rows with instructions, in any container")
+    sieve.add_argument("--rules", default="self-instruct", choices=["self-instruct", "alpaca"])
+    sieve.add_argument("--output", default="", metavar="FILE", help="write the rows that are kept")
 
 
 def _add_eval(commands: Any) -> None:

@@ -4,7 +4,12 @@ import math
 import numpy as np
 import pytest
 
-from camelid.functional.best_of_n import best_of_n_curve, best_of_n_kl_bound, expected_best_of_n
+from camelid.functional.best_of_n import (
+    best_of_n_curve,
+    best_of_n_kl_bound,
+    expected_best_of_n,
+    expected_second_score,
+)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 7])
@@ -60,3 +65,26 @@ def test_kl_bound_holds_and_is_met_in_the_limit(n):
 
     assert divergence(3) <= best_of_n_kl_bound(n) + 1e-12
     assert divergence(100_000) == pytest.approx(best_of_n_kl_bound(n), abs=1e-2)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5])
+def test_second_score_is_the_mean_over_all_subsets(n):
+    scores = [0.3, -1.0, 2.5, 0.0, 1.1]
+    second = [4.0, 7.0, -2.0, 1.0, 0.5]
+    picked = [second[max(subset, key=lambda i: scores[i])] for subset in itertools.combinations(range(5), n)]
+    assert expected_second_score(scores, second, n) == pytest.approx(sum(picked) / len(picked))
+
+
+def test_second_score_of_the_first_score_is_the_best_of_n():
+    scores = [0.3, 2.5, 2.5, -1.0]
+    assert expected_second_score(scores, scores, 3) == pytest.approx(expected_best_of_n(scores, 3))
+
+
+def test_ties_are_broken_at_random():
+    # Best of 2 of {1, 1, 0}: the pair of both tied picks either, (10 + 20) / 2; the other two pairs pick 10 and 20.
+    assert expected_second_score([1.0, 1.0, 0.0], [10.0, 20.0, 99.0], 2) == pytest.approx((15 + 10 + 20) / 3)
+
+
+def test_second_scores_must_be_of_the_same_samples():
+    with pytest.raises(ValueError, match="one of each a sample"):
+        expected_second_score([1.0, 2.0], [1.0], 1)

@@ -28,6 +28,7 @@ def test_formulas_import_nothing_of_ours_from_outside_their_folder():
 
 
 def test_modules_without_tensors_do_not_load_torch():
-    modules = ["statistics", "best_of_n", "schedules", "packing", "diversity"]
+    modules = ["statistics", "best_of_n", "schedules", "packing", "diversity", "tfidf", "words", "rouge"]
+    modules += ["pair_accuracy", "calibration", "drift", "near_copies", "contamination"]
     code = "; ".join(f"import camelid.functional.{name}" for name in modules)
     subprocess.run([sys.executable, "-c", f"{code}; import sys; assert 'torch' not in sys.modules"], check=True)

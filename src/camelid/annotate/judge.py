@@ -1,7 +1,7 @@
 """Preferences from an AI judge behind a chat server, each pair asked in both orders.
 
-Every reply is on the disk before it is read, so that a killed stage asks only what is missing and a better parser needs
-no new replies. Left out: several judges that vote, judges that score one answer, chain of thought asked for.
+How replies are kept, and asked for again after a kill: `camelid.judges.asking`. Left out: several judges that vote,
+chain of thought asked for. Ways of asking for an evaluation, scores among them: `camelid eval judge`.
 Imports no torch.
 
     camelid judge --comparisons comparisons.jsonl --set remote.base_url=http://localhost:8000/v1 --set remote.model=NAME
@@ -15,10 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from camelid.annotate.verdicts import (
-    ORDERS,
     QUESTION,
     Judged,
-    Order,
     Verdict,
     ask,
     check_question,
@@ -26,15 +24,12 @@ from camelid.annotate.verdicts import (
     parse_verdict,
     summary,
 )
-from camelid.durable import append_json_lines, read_whole_lines, write_json
-from camelid.models.remote import Remote, RemoteError, RemoteSettings, Reply
+from camelid.durable import write_json
+from camelid.judges.asking import Journal, Names, ask_what_is_missing
+from camelid.judges.case import ORDERS
+from camelid.models.remote import RemoteSettings
 from camelid.runs import Run, Settings
-from camelid.types import Comparison, Preference, iterate_json_lines, read_records, write_records
-
-MAX_REJECTED = 3
-"""So many rejected requests without one answered are taken for wrong settings, not for odd comparisons."""
-Asked = tuple[str, str]
-"""A comparison's id and the order in which it was shown."""
+from camelid.types import Comparison, Messages, Preference, read_records, write_records
 
 
 class JudgeSettings(Settings):
@@ -52,7 +47,7 @@ def annotate_by_judge(run: Run) -> dict[str, Any]:
     s: JudgeSettings = run.settings
     comparisons = _distinct(run.inputs["comparisons"])
     question = check_question(run.inputs["question"].read_text("utf-8")) if "question" in run.inputs else QUESTION
-    rows = _ask_what_is_missing(run, comparisons, question)
+    rows = _ask(run, comparisons, question)
     replies = {(row["comparison"], row["order"]): row["text"] for row in rows}
     judged = [Judged(c, *(parse_verdict(replies[c.id, order], order) for order in ORDERS)) for c in comparisons]
     preferences = [p for j in judged if (p := preference(j, s.remote.model))]
@@ -90,37 +85,18 @@ def _distinct(path: Path) -> list[Comparison]:
     return list(found.values())
 
 
-def _ask_what_is_missing(run: Run, comparisons: Sequence[Comparison], question: str) -> list[dict[str, Any]]:
-    """Rows of replies.jsonl, at least one for each comparison and order. What was rejected before is asked again."""
-    path = run.path / "replies.jsonl"
-    read_whole_lines(path)  # cuts off half a line that a kill has left
-    rows = list(iterate_json_lines(path)) if path.exists() else []
-    answered: set[Asked] = {(row["comparison"], row["order"]) for row in rows if not row["rejected"]}
-    missing = [(c, order) for c in comparisons for order in ORDERS if (c.id, order) not in answered]
-    num_rejected = 0
+def _ask(run: Run, comparisons: Sequence[Comparison], question: str) -> list[dict[str, Any]]:
+    """Rows of replies.jsonl, at least one for each comparison and order."""
+    journal = Journal(run.path / "replies.jsonl")
+    by_id = {c.id: c for c in comparisons}
+    wanted: list[Names] = [{"comparison": c.id, "order": order} for c in comparisons for order in ORDERS]
 
-    def record(asked: tuple[str, Order], reply: Reply) -> None:
-        nonlocal num_rejected
-        row = {"comparison": asked[0], "order": asked[1], "model": run.settings.remote.model}
-        row |= {"served_by": reply.model, "text": reply.text, "finish_reason": reply.finish_reason}
-        rows.append(row | {"attempts": reply.attempts, "rejected": reply.rejected})
-        append_json_lines(path, rows[-1:])
-        tick(1)
-        if not reply.rejected:
-            answered.add(asked)
-            return
-        num_rejected += 1
-        if not answered and num_rejected >= min(MAX_REJECTED, len(missing)):
-            raise RemoteError(
-                f"the judge takes no request, the last: {reply.rejected}. Look at the settings of `remote`."
-            )
+    def messages(names: Names) -> Messages:
+        return ask(by_id[names["comparison"]], "given" if names["order"] == "given" else "swapped", question)
 
-    with run.progress("replies", len(comparisons) * len(ORDERS), len(answered)) as tick:
-        if missing:
-            Remote(run.settings.remote).complete_each(
-                (((c.id, order), ask(c, order, question)) for c, order in missing), record
-            )
-    return rows
+    with run.progress("replies", len(wanted), len(wanted) - len(journal.missing(wanted))) as tick:
+        ask_what_is_missing(journal, run.settings.remote, wanted, messages, tick)
+    return journal.rows
 
 
 def _verdict_row(judged: Judged) -> dict[str, Any]:

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 from camelid.functional.statistics import Estimate, proportion, win_rate
-from camelid.types import RATINGS, Comparison, Message, Messages, Rating
-
-Order = Literal["given", "swapped"]
-ORDERS: tuple[Order, ...] = ("given", "swapped")
-"""Response A is the comparison's first completion, or its second."""
+from camelid.judges.case import Order
+from camelid.judges.replies import plain_lines, the_only
+from camelid.judges.templates import Template
+from camelid.types import RATINGS, Comparison, Messages, Rating
 
 CRITERIA = {
     "helpfulness": "The better response is the one that does more for the user: it does what was asked, is correct, "
@@ -52,7 +51,7 @@ with the letter of the better response and one of these degrees: {", ".join(RATI
 """
 """Always the end of the question, the user's own included, since `parse_verdict` depends on it."""
 
-FIELDS = re.compile(r"\{(criterion|conversation|response_a|response_b)\}")
+FIELDS = frozenset({"conversation", "response_a", "response_b"})
 VERDICT = re.compile(
     rf"verdict\s*:\s*(?:(?P<tie>tie)|(?:response\s+)?(?P<letter>[ab])(?:\s*[,:]\s*|\s+)(?:is\s+)?(?P<rating>{'|'.join(RATINGS)}))",
     re.IGNORECASE,
@@ -90,7 +89,7 @@ def kind_of(comparison: Comparison) -> Literal["helpfulness", "safety"]:
 
 def check_question(text: str) -> str:
     """A user's own question. Raises ValueError naming the fields that it lacks."""
-    lacks = {"conversation", "response_a", "response_b"} - set(FIELDS.findall(text))
+    lacks = FIELDS - Template(text).fields
     if lacks:
         raise ValueError(f"the judge's question lacks {', '.join(f'{{{name}}}' for name in sorted(lacks))}")
     return text
@@ -105,15 +104,12 @@ def ask(comparison: Comparison, order: Order, question: str) -> Messages:
         "response_a": shown[0],
         "response_b": shown[1],
     }
-    return (Message(role="user", content=FIELDS.sub(lambda field: values[field[1]], question) + SHAPE),)
+    return Template(question + SHAPE).messages(values)
 
 
 def parse_verdict(reply: str, order: Order) -> Verdict | None:
     """The one verdict in a reply, on a line of its own; None for none, or for several that differ. Never a guess."""
-    said = reply.rpartition("</think>")[2]  # local reasoning models think aloud before, and weigh verdicts there
-    lines = (re.sub(r"[*_`]", "", line).strip(" \t\r.") for line in said.split("\n"))
-    found = {_verdict(match, order) for line in lines if (match := VERDICT.fullmatch(line))}
-    return found.pop() if len(found) == 1 else None
+    return the_only(_verdict(match, order) for line in plain_lines(reply) if (match := VERDICT.fullmatch(line)))
 
 
 def _verdict(match: re.Match[str], order: Order) -> Verdict:

@@ -35,6 +35,8 @@ class Draft(NamedTuple):
     chosen: str | None = None
     rejected: str | None = None
     tags: tuple[str, ...] = ()
+    undecided: str = ""
+    """Why a comparison has no verdict, as a reason; such a row only gives its prompt."""
 
 
 def text(value: Any, field: str) -> str:
@@ -151,6 +153,8 @@ def to_record(draft: Draft, want: type[R], *, source: str, licence: str) -> R:
 
 
 def _answers(draft: Draft) -> Row:
+    if draft.undecided:
+        raise Unfit(draft.undecided)
     if draft.chosen is None or draft.rejected is None:
         raise Unfit("no preference: the row has no two answers; ask for conversations or prompts")
     check(draft.turns, last="user")

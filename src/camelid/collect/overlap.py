@@ -9,20 +9,14 @@ Left out: paraphrases and translations, which no string test finds.
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple
 
-WORD = re.compile(r"[^\W_]+")
+from camelid.functional.words import words_of
+
 GRAM_WORDS = 5
 LEAST_SHARE = 0.6
-
-
-def words_of(text: str) -> list[str]:
-    """Case-folded words without punctuation, the same for all ways in which Unicode writes a character."""
-    return WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
 def grams_of(words: list[str]) -> set[str]:

@@ -15,9 +15,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from camelid.durable import append_json_lines, keep_whole_chunks, read_whole_lines, write_json
-from camelid.evaluate.refusals import is_refusal
+from camelid.evaluate.outcomes import outcome
+from camelid.evaluate.safety.refusals import is_refusal
 from camelid.functional.diversity import distinct_ngrams, repetition
-from camelid.functional.statistics import bootstrap_mean, length_controlled_win_rate, proportion, win_rate
+from camelid.functional.length_control import length_controlled_win_rate
+from camelid.functional.statistics import bootstrap_mean, proportion, win_rate
 from camelid.models.batch import Row
 from camelid.models.policy import Policy
 from camelid.models.reward_model import RewardModel
@@ -170,11 +172,6 @@ def compare(answers: Sequence[Answer], others: Sequence[Answer], name: str, s: E
         if chosen:
             results[f"win_rate_vs_{name}_{tag}"] = win_rate(chosen)._asdict()
     return results
-
-
-def outcome(gap: float, tie_within: float) -> float:
-    """1 for a win, 0 for a loss, one half for a tie."""
-    return 0.5 if abs(gap) <= tie_within else float(gap > 0)
 
 
 def mean(values: Sequence[float]) -> dict[str, Any] | None:

@@ -1,7 +1,7 @@
 """Vicuna's evaluation: 80 questions, two answers each, GPT-4 gives both a score from 1 to 10 (lmsys.org, March 2023).
 
-Reads a folder of finished reviews and sums them up, one pair of models a file; asking a judge for new reviews is not
-done here. A review is a JSON object with `question_id`, `text`, and, in the published sets, `score`. Use:
+Reads a folder of finished reviews and sums them up, one pair of models a file; `camelid eval judge --way vicuna` asks a
+judge for new ones. A review is a JSON object with `question_id`, `text`, and, in the published sets, `score`. Use:
 
     for pair in score_review_set("review/vicuna-13b_20230322-clean-lang", "question.jsonl"):
         print(pair.first, pair.first_total, pair.second, pair.second_total, pair.relative)
@@ -12,19 +12,15 @@ The scores come from one order of display only, first answer first, and this jud
 
 from __future__ import annotations
 
-import json
 import os
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from camelid.evaluate.json_rows import read_rows
 from camelid.functional.statistics import Estimate, paired_bootstrap_difference, win_rate
-
-Scores = tuple[float, float]
-NUMBER = r"(-?\d+(?:\.\d+)?)"
-TWO_SCORES = re.compile(rf"\s*{NUMBER}(?:\s*,\s*|\s+){NUMBER}\s*")
+from camelid.judges.vicuna import Scores, parse_scores, valid
 
 
 @dataclass(frozen=True)
@@ -63,21 +59,10 @@ class PairScores:
         return 100 * self.second_total / self.first_total
 
 
-def parse_scores(text: str) -> Scores | None:
-    """The two scores on the first line of a review, "8 9", "9 8.5" or "8, 9.5"; None if that line is anything else.
-
-    As FastChat's parser, except that scores outside 0 to 10 are no scores either (-1 marks a failed parse there), and
-    that several spaces are allowed. Scores that are said further down are not hunted for: they come as
-    "Assistant 1: 10", "(10, 4)" or "6/10", next to worked sums full of other numbers.
-    """
-    match = TWO_SCORES.fullmatch(text.lstrip().partition("\n")[0])
-    return _valid((float(match[1]), float(match[2]))) if match else None
-
-
 def read_review(row: dict[str, Any]) -> Review:
     """One row of a review file. A recorded `score` wins over the text: the published sets were corrected by hand."""
     read = parse_scores(row["text"])
-    recorded = _valid((float(row["score"][0]), float(row["score"][1]))) if "score" in row else read
+    recorded = valid((float(row["score"][0]), float(row["score"][1]))) if "score" in row else read
     return Review(row["question_id"], recorded, by_hand=recorded is not None and recorded != read)
 
 
@@ -113,7 +98,7 @@ def score_review_set(
     questions of one (Vicuna's are generic, knowledge, roleplay, common-sense, fermi, counterfactual, coding, math,
     writing). Raises ValueError for a question that is unknown or reviewed twice, and for a folder without reviews.
     """
-    categories = {row["question_id"]: row["category"] for row in _read_rows(Path(questions))} if questions else None
+    categories = {row["question_id"]: row["category"] for row in _rows(Path(questions))} if questions else None
     if category is not None and categories is None:
         raise ValueError(f"category {category!r} needs the question file, which says what each question belongs to")
     if category is not None and categories is not None and category not in categories.values():
@@ -123,7 +108,7 @@ def score_review_set(
     pairs = []
     for path in _review_files(Path(folder)):
         first, second = _models(path)
-        reviews = [_read_review_row(path, number, row) for number, row in enumerate(_read_rows(path), 1)]
+        reviews = [_read_review_row(path, number, row) for number, row in enumerate(_rows(path), 1)]
         _check_questions(path, reviews, categories)
         if category is not None and categories is not None:
             reviews = [r for r in reviews if categories[r.question_id] == category]
@@ -172,16 +157,5 @@ def _check_questions(path: Path, reviews: list[Review], categories: dict[int, st
         seen.add(review.question_id)
 
 
-def _valid(scores: Scores) -> Scores | None:
-    return scores if all(0 <= score <= 10 for score in scores) else None
-
-
-def _read_rows(path: Path) -> list[dict[str, Any]]:
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if line.strip():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError as error:
-                raise ValueError(f"{path}, line {number}: no JSON ({error.msg}); one object a line is wanted") from None
-    return rows
+def _rows(path: Path) -> list[dict[str, Any]]:
+    return [row for _, row in read_rows(path)]

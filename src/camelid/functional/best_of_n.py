@@ -25,6 +25,23 @@ def expected_best_of_n(scores: ArrayLike, n: int) -> float:
     return float(ordered @ _weights(len(ordered), n))
 
 
+def expected_second_score(scores: ArrayLike, second: ArrayLike, n: int) -> float:
+    """What a second model thinks of the sample that the first picks from n: E[second(argmax of n samples)], unbiased.
+
+        sum_{i=n..K} s_(i) C(i-1, n-1) / C(K, n),        s_(i) the second score of the sample with the i-th lowest score
+
+    `scores`, `second`: (K,), of the same samples in the same order. Ties of `scores` are broken at random, so each of
+    the tied counts with the mean of their second scores. Raises ValueError unless 1 <= n <= K and both have K numbers.
+    """
+    first, other = np.asarray(scores, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if first.shape != other.shape:
+        raise ValueError(f"{first.shape} scores against {other.shape} second scores; give one of each a sample")
+    order = np.argsort(first, kind="stable")
+    _, tied = np.unique(first[order], return_inverse=True)
+    means = np.bincount(tied, weights=other[order]) / np.bincount(tied)
+    return float(means[tied] @ _weights(len(first), n))
+
+
 def best_of_n_curve(scores: ArrayLike, ns: Sequence[int]) -> list[tuple[int, float, float]]:
     """(n, mean, standard error) of `expected_best_of_n` over prompts, for each n of `ns`.
 

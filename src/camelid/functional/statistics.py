@@ -9,7 +9,7 @@ are equal, the Wilson interval takes its place.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -59,10 +59,10 @@ def bootstrap_mean(values: ArrayLike, *, num_resamples: int = 2000, seed: int = 
     `values`: (n,), one an independent unit. The standard error is the usual one, std (divided by n - 1) / sqrt(n).
     With n = 1 nothing is known of the spread: the interval is infinite. Raises ValueError for no values or a NaN.
     """
-    x = _finite(values)
+    x = finite(values)
     if len(x) == 1:
         return Estimate(float(x[0]), -math.inf, math.inf, 1, math.inf)
-    means = _bootstrap(len(x), lambda counts: counts @ x / len(x), num_resamples, seed)
+    means = bootstrap(len(x), lambda counts: counts @ x / len(x), num_resamples, seed)
     low, high = np.quantile(means, (0.025, 0.975))
     return Estimate(float(x.mean()), float(low), float(high), len(x), float(x.std(ddof=1) / math.sqrt(len(x))))
 
@@ -73,7 +73,7 @@ def paired_bootstrap_difference(a: ArrayLike, b: ArrayLike, *, num_resamples: in
     What makes a unit hard for both drops out, so the interval is narrower than from two separate ones (Koehn 2004,
     'Statistical significance tests for machine translation evaluation'). An interval without 0 is a difference.
     """
-    x, y = _finite(a), _finite(b)
+    x, y = finite(a), finite(b)
     if len(x) != len(y):
         raise ValueError(f"{len(x)} values against {len(y)}: pairs need the same units in the same order")
     return bootstrap_mean(x - y, num_resamples=num_resamples, seed=seed)
@@ -85,93 +85,32 @@ def win_rate(outcomes: ArrayLike, *, num_resamples: int = 2000, seed: int = 0) -
     Bootstrap interval; Wilson's where all outcomes are equal. Judgements that failed are no ties: leave them out and
     count them elsewhere. Raises ValueError for no outcomes or one outside [0, 1].
     """
-    y = _outcomes(outcomes)
+    y = checked_outcomes(outcomes)
     if np.ptp(y) == 0:
         return proportion(float(y.sum()), len(y))
     return bootstrap_mean(y, num_resamples=num_resamples, seed=seed)
 
 
-def length_controlled_win_rate(
-    outcomes: ArrayLike, length_differences: ArrayLike, *, num_resamples: int = 2000, seed: int = 0
-) -> Estimate:
-    """Win rate if both answers were equally long: sigmoid(a) of the logistic regression
+def correlation(a: ArrayLike, b: ArrayLike) -> Estimate | None:
+    """Pearson's correlation with Fisher's interval, tanh(atanh(r) -+ z / sqrt(n - 3)); None where it has no meaning.
 
-        P(win_i) = sigmoid(a + b tanh(d_i / std(d)))
-
-    with d_i the length of our answer less that of the other, in any one unit. This is the length term of
-    Dubois et al. 2024 (arXiv:2404.04475, section 3.2, eq. 2). Departures: no instruction-difficulty term (its values
-    are fitted on their leaderboard and exist for their prompts alone), no artificial gamed baselines in the fit, a tiny
-    ridge instead of cross-validated L1. So this is not the number of their leaderboard; it answers the same question.
-    Measured: on the 12 models that GPT-4 compared with text-davinci-003 the mean distance to their length-controlled
-    column is 3.3 points (that of the plain win rate: 14.2), the largest 11.7, for LLaMA-2-7B-Chat. Where hardly any
-    pair is equally long the value is an extrapolation: for Alpaca 7B, five times shorter than GPT-4 Turbo and winning
-    2.6%, it is 19.8% [12.5, 28.5] where their regularised fit says 5.9%.
-
-    Bootstrap interval and standard error over units, with std(d) held fixed; Wilson's where all outcomes are equal.
-    Outcomes as in `win_rate`. Raises ValueError if the two arguments differ in length.
+    That is where one of the two does not vary, and for fewer than four pairs. The standard error is (1 - r^2) /
+    sqrt(n - 1). Raises ValueError if the two differ in length.
     """
-    y, d = _outcomes(outcomes), _finite(length_differences)
-    if len(y) != len(d):
-        raise ValueError(f"{len(y)} outcomes against {len(d)} length differences; give one difference an outcome")
-    if np.ptp(y) == 0:
-        return proportion(float(y.sum()), len(y))
-    spread = d.std(ddof=1)
-    # Where all differences are equal, the data cannot tell length from quality.
-    feature = np.tanh(d / spread) if spread > 0 else np.zeros_like(d)
-
-    def at_equal_length(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-        return 1 / (1 + np.exp(-_fit_logistic(y, feature, counts)[:, 0]))
-
-    value = float(at_equal_length(np.ones((1, len(y))))[0])
-    resampled = _bootstrap(len(y), at_equal_length, num_resamples, seed)
-    low, high = np.quantile(resampled, (0.025, 0.975))
-    return Estimate(value, float(low), float(high), len(y), float(resampled.std(ddof=1)))
+    x, y = finite(a), finite(b)
+    if len(x) != len(y):
+        raise ValueError(f"{len(x)} values against {len(y)}: a correlation needs pairs")
+    if len(x) < 4 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return None
+    r = max(-1.0, min(1.0, float(np.corrcoef(x, y)[0, 1])))
+    # At -1 and 1 the interval has no width, and atanh no value.
+    centre, half_width = math.atanh(max(-1 + 1e-15, min(1 - 1e-15, r))), Z95 / math.sqrt(len(x) - 3)
+    error = (1 - r**2) / math.sqrt(len(x) - 1)
+    return Estimate(r, math.tanh(centre - half_width), math.tanh(centre + half_width), len(x), error)
 
 
-def alpaca_eval_win_rate(preferences: Sequence[float]) -> tuple[float, float]:
-    """AlpacaEval's win rate and its standard error, both in percent (github.com/tatsu-lab/alpaca_eval).
-
-    `preferences`: AlpacaEval's codes, 2 where our output won, 1 where the reference did, 0 for a tie, which counts one
-    half; or graded, any number from 1 to 2, which counts x - 1. Needs two or more.
-    Raises ValueError for anything else, NaN included: AlpacaEval drops judgements that failed, and so should the
-    caller, counting them.
-    """
-    x = _finite(preferences)
-    wrong = x[(x != 0) & ((x < 1) | (x > 2))]
-    if len(wrong):
-        raise ValueError(f"preference {wrong[0]}: AlpacaEval's codes are 0 (tie) and 1 to 2; convert other codes first")
-    if len(x) < 2:
-        raise ValueError("one preference has no standard error; give at least two")
-    outcomes = np.where(x == 0, 0.5, x - 1)
-    return 100 * float(outcomes.mean()), 100 * float(outcomes.std(ddof=1) / math.sqrt(len(outcomes)))
-
-
-def _fit_logistic(
-    y: NDArray[np.float64], feature: NDArray[np.float64], counts: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Intercept and slope, (R, 2), of R logistic regressions at once; `counts` (R, n) weighs the n units in each.
-
-    Newton's method. The ridge of 1e-3 (a normal prior of standard deviation 32 on each coefficient) only matters where
-    the data are separable and the maximum lies at infinity; steps are cut to length 2, or Newton overshoots there.
-    """
-    ridge, longest_step = 1e-3, 2.0
-    x = np.stack([np.ones_like(feature), feature], axis=1)  # (n, 2)
-    products = x[:, :, None] * x[:, None, :]  # (n, 2, 2)
-    beta = np.zeros((len(counts), 2))
-    for _ in range(100):
-        p = 1 / (1 + np.exp(-beta @ x.T))  # (R, n)
-        gradient = (counts * (y - p)) @ x - ridge * beta  # (R, 2)
-        hessian = np.tensordot(counts * p * (1 - p), products, axes=1) + ridge * np.eye(2)  # (R, 2, 2)
-        step = np.linalg.solve(hessian, gradient[:, :, None])[:, :, 0]
-        step *= np.minimum(1, longest_step / np.maximum(np.linalg.norm(step, axis=1, keepdims=True), 1e-300))
-        beta += step
-        if np.abs(step).max() < 1e-9:
-            break
-    return beta
-
-
-def _bootstrap(
-    n: int, statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]], num_resamples: int, seed: int
+def bootstrap(
+    n: int, statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]], num_resamples: int = 2000, seed: int = 0
 ) -> NDArray[np.float64]:
     """`statistic` of `num_resamples` resamples; it gets how often each unit was drawn, (R, n), and returns (R,)."""
     generator = np.random.default_rng(seed)
@@ -185,7 +124,8 @@ def _bootstrap(
     return np.concatenate(parts)
 
 
-def _finite(values: ArrayLike) -> NDArray[np.float64]:
+def finite(values: ArrayLike) -> NDArray[np.float64]:
+    """As a flat array. Raises ValueError for no values, a NaN or an infinity."""
     x = np.asarray(values, dtype=np.float64)
     if x.ndim != 1 or not len(x):
         raise ValueError(f"need a flat, non-empty list of numbers, not one of shape {x.shape}")
@@ -194,8 +134,9 @@ def _finite(values: ArrayLike) -> NDArray[np.float64]:
     return x
 
 
-def _outcomes(outcomes: ArrayLike) -> NDArray[np.float64]:
-    y = _finite(outcomes)
+def checked_outcomes(outcomes: ArrayLike) -> NDArray[np.float64]:
+    """As a flat array. Raises ValueError for one outside [0, 1]."""
+    y = finite(outcomes)
     if y.min() < 0 or y.max() > 1:
         raise ValueError(f"outcomes run from {y.min()} to {y.max()}; they must lie in [0, 1]: 1 win, 0.5 tie, 0 loss")
     return y

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from camelid.models.completion import Usage, read_completion
 from camelid.models.endpoint import Answer, Endpoint
 from camelid.types import Messages
 
@@ -65,6 +66,10 @@ class Reply(NamedTuple):
     attempts: int
     rejected: str = ""
     """Why the server will not take this one request, whoever asks and when; the text is then empty."""
+    usage: Usage | None = None
+    """Tokens used, where the server says so."""
+    first_token: dict[str, float] | None = None
+    """Log-probabilities of the likeliest first tokens, where `extra` asked for them and the server sent them."""
 
 
 class RemoteError(RuntimeError):
@@ -96,8 +101,8 @@ class Remote:
             except ConnectionError as error:
                 problem = str(error)
             else:
-                if answer.status == 200 and (said := _read_completion(answer.body)):
-                    return Reply(*said, attempt)
+                if answer.status == 200 and (said := read_completion(answer.body)):
+                    return Reply(*said[:3], attempt, usage=said.usage, first_token=said.first_token)
                 problem = f"HTTP {answer.status}: {self._endpoint.quote(answer.body)}"
                 if answer.status in REJECTED:
                     return Reply("", "", "", attempt, rejected=problem)
@@ -160,16 +165,3 @@ class Remote:
 
     def _error(self, what: str, problem: str) -> RemoteError:
         return RemoteError(f"{self._endpoint.address}: {what} ({problem})")
-
-
-def _read_completion(body: str) -> tuple[str, str, str] | None:
-    """(text, model, finish reason) of a chat completion; None where the body is none. No content is an empty text."""
-    try:
-        value = json.loads(body)
-        choice = value["choices"][0]
-        said = choice["message"].get("content"), value.get("model"), choice.get("finish_reason")
-        # A lone surrogate, "\ud800" in JSON, would make a str that no file can hold.
-        text, model, reason = ((part or "").encode("utf-8", "replace").decode() for part in said)
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-        return None
-    return text, model, reason

@@ -17,8 +17,8 @@ from pydantic import Field
 from torch import Tensor
 
 from camelid.durable import write_json
+from camelid.functional.pair_accuracy import longer_wins, shares, shares_by_label, wins
 from camelid.functional.ranking import margin_of, ranking_loss
-from camelid.functional.statistics import Estimate, proportion
 from camelid.functional.tfidf import tfidf_wins
 from camelid.models.batch import Row
 from camelid.models.reward_model import RewardModel
@@ -134,40 +134,15 @@ def measure_accuracy(
     """Accuracy on the held-out pairs, in all and by rating and kind, beside "the longer wins" and TF-IDF."""
     rows = [row for p in held_out for row in pair_rows(reward, p, max_tokens)]
     scores = reward.score(rows).view(-1, 2)
-    correct = (scores[:, 0] > scores[:, 1]).numpy().astype(float)
-    longer = np.array([longer_wins(p) for p in held_out])
-    learned = np.array(tfidf_wins(_texts(train), _texts(held_out)))
-
-    def estimates(which: list[bool]) -> dict[str, Any] | None:
-        chosen = np.array(which)
-        if not chosen.any():
-            return None
-        return {
-            "accuracy": share(correct[chosen]),
-            "longer_wins": share(longer[chosen]),
-            "tfidf": share(learned[chosen]),
-        }
-
-    by_rating = {rating: estimates([p.rating == rating for p in held_out]) for rating in RATINGS}
-    by_kind = {kind: estimates([p.kind == kind for p in held_out]) for kind in ("helpfulness", "safety")}
-    overall = estimates([True] * len(held_out)) or {}
-    return overall | {
-        "by_rating": {k: v for k, v in by_rating.items() if v},
-        "by_kind": {k: v["accuracy"] for k, v in by_kind.items() if v},
+    texts = [(p.chosen, p.rejected) for p in held_out]
+    won = {
+        "accuracy": wins(scores[:, 0].numpy(), scores[:, 1].numpy()),
+        "longer_wins": longer_wins([a for a, _ in texts], [b for _, b in texts]),
+        "tfidf": np.array(tfidf_wins([(p.chosen, p.rejected) for p in train], texts)),
     }
-
-
-def _texts(preferences: Sequence[Preference]) -> list[tuple[str, str]]:
-    return [(p.chosen, p.rejected) for p in preferences]
-
-
-def longer_wins(preference: Preference) -> float:
-    """1 if the longer completion (in characters) was chosen, 0 if the shorter, one half if equal."""
-    difference = len(preference.chosen) - len(preference.rejected)
-    return 0.5 if difference == 0 else float(difference > 0)
-
-
-def share(values: np.ndarray) -> dict[str, Any]:
-    """A proportion with its 95% interval, JSON-able."""
-    estimate: Estimate = proportion(float(values.sum()), len(values))
-    return estimate._asdict()
+    by_rating = shares_by_label(won, [p.rating for p in held_out])
+    by_kind = shares_by_label(won, [p.kind for p in held_out])
+    return shares(won) | {
+        "by_rating": {rating: by_rating[rating] for rating in RATINGS if rating in by_rating},
+        "by_kind": {kind: judges["accuracy"] for kind, judges in by_kind.items()},
+    }

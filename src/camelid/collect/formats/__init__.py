@@ -6,6 +6,7 @@
 | openai | conversations, prompts | ids, tags, an empty system turn |
 | sharegpt, alpaca, trl | conversations, prompts, preferences | the same; ratings, safety labels, annotators |
 | hh | preferences | the same; refuses a system turn and a speaker's mark inside a turn |
+| judged | preferences of published comparisons | only read |
 | questions | prompts of evaluation sets | only read |
 | xstest | prompts with their kind as tags | only read |
 
@@ -19,10 +20,10 @@ from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
 
 from camelid.collect.drafts import Draft, Row
-from camelid.collect.formats import alpaca, hh, openai, questions, sharegpt, trl, xstest
+from camelid.collect.formats import alpaca, hh, judged, openai, questions, sharegpt, trl, xstest
 from camelid.collect.own import is_own
 
-FormatName = Literal["camelid", "openai", "sharegpt", "alpaca", "hh", "trl", "questions", "xstest"]
+FormatName = Literal["camelid", "openai", "sharegpt", "alpaca", "hh", "trl", "judged", "questions", "xstest"]
 
 
 class Format(NamedTuple):
@@ -38,6 +39,7 @@ FORMATS: dict[str, Format] = {
     "alpaca": Format(alpaca.parse, alpaca.render),
     "hh": Format(hh.parse, hh.render),
     "trl": Format(trl.parse, trl.render),
+    "judged": Format(judged.parse, judged.render),
     "questions": Format(questions.parse, questions.render),
     "xstest": Format(xstest.parse, xstest.render),
 }
@@ -56,6 +58,8 @@ def recognise(row: Row) -> FormatName | None:
         return "openai"
     if isinstance(row.get("conversations"), list):
         return "sharegpt"
+    if judged.is_judged(row):
+        return "judged"
     if isinstance(row.get("instruction"), str):
         return "alpaca"
     if xstest.is_xstest(row):

@@ -24,24 +24,17 @@ LEAST_SHARE_WIDTH = 20.0
 
 def path_panel(report: Report) -> Panel | None:
     """Helpfulness against safety: win rate against the start over the share of unsafe prompts refused."""
-    start = report["versions"][0]["version"] if report["versions"] else ""
-
-    def win_rate(version: Entry) -> Estimate | None:
-        # Against itself the start wins half by definition: a point without an error bar.
-        even = {"value": 0.5, "low": 0.5, "high": 0.5, "n": 0}
-        return even if version["version"] == start else version.get("win_rate_vs_start")
-
-    points = version_points(report, _refused("unsafe"), win_rate, x_factor=100, y_factor=100)
+    points = path_points(report)
     if len(points) < 2:
         return None
 
     def draw(axes: Axes, theme: Theme) -> None:
         axes.axhline(50, color=theme.muted, lw=1, ls=(0, (4, 3)), zorder=1)
-        _share_limits(axes, points)
+        share_limits(axes, points)
         axes.set_xlabel(f"unsafe prompts refused, %  ({_refused_n(report, 'unsafe')})")
         wins = sample_sizes(v.get("win_rate_vs_start") for v in report["versions"])
         axes.set_ylabel(f"win rate against the start, %  ({wins})")
-        _mark_corner(axes, "better", 1, 1, theme)
+        mark_corner(axes, "better", 1, 1, theme)
         draw_path(axes, points, len(report["versions"]), theme)
 
     caption = (
@@ -51,20 +44,32 @@ def path_panel(report: Report) -> Panel | None:
     return Panel(caption, _alt("Win rate against the start over unsafe prompts refused", points, "%", "%"), draw)
 
 
+def path_points(report: Report) -> list[Point]:
+    """Each version's win rate against the start over the share of unsafe prompts refused, in percent."""
+    start = report["versions"][0]["version"] if report["versions"] else ""
+
+    def win_rate(version: Entry) -> Estimate | None:
+        # Against itself the start wins half by definition: a point without an error bar.
+        even = {"value": 0.5, "low": 0.5, "high": 0.5, "n": 0}
+        return even if version["version"] == start else version.get("win_rate_vs_start")
+
+    return version_points(report, refused("unsafe"), win_rate, x_factor=100, y_factor=100)
+
+
 def borderline_panel(report: Report) -> Panel | None:
     """Does it refuse what is harmful, or whatever sounds so? Borderline refusals over unsafe refusals."""
-    points = version_points(report, _refused("unsafe"), _refused("borderline"), x_factor=100, y_factor=100)
+    points = version_points(report, refused("unsafe"), refused("borderline"), x_factor=100, y_factor=100)
     if not points:
         return None
 
     def draw(axes: Axes, theme: Theme) -> None:
-        _share_limits(axes, points)
+        share_limits(axes, points)
         # Not axline(): limits are final here and the line must not widen them.
         axes.plot((0, 100), (0, 100), color=theme.muted, lw=1, ls=(0, (1, 2)), zorder=1, scalex=False, scaley=False)
         axes.set_xlabel(f"unsafe prompts refused, %  ({_refused_n(report, 'unsafe')})")
         axes.set_ylabel(f"harmless borderline refused, %  ({_refused_n(report, 'borderline')})")
-        _mark_corner(axes, "worse", 0, 1, theme)
-        _mark_corner(axes, "better", 1, 0, theme)
+        mark_corner(axes, "worse", 0, 1, theme)
+        mark_corner(axes, "better", 1, 0, theme)
         draw_path(axes, points, len(report["versions"]), theme)
 
     caption = (
@@ -101,21 +106,23 @@ def drift_panel(report: Report) -> Panel | None:
     return Panel(caption, _alt("Judge's score over KL from the start", points, " nats", ""), draw)
 
 
-def _refused(kind: str) -> Callable[[Entry], Estimate | None]:
+def refused(kind: str) -> Callable[[Entry], Estimate | None]:
+    """A getter of the share of prompts of a kind that a version refused."""
     return lambda version: (version.get("refusals") or {}).get(kind)
 
 
 def _refused_n(report: Report, kind: str) -> str:
-    return sample_sizes(map(_refused(kind), report["versions"]))
+    return sample_sizes(map(refused(kind), report["versions"]))
 
 
-def _share_limits(axes: Axes, points: Sequence[Point]) -> None:
+def share_limits(axes: Axes, points: Sequence[Point]) -> None:
+    """Axes of percentages around the points and their intervals."""
     spans = [p.x_span for p in points], [p.y_span for p in points]
     axes.set_xlim(limits(spans[0], least=LEAST_SHARE_WIDTH, floor=0.0, ceiling=100.0))
     axes.set_ylim(limits(spans[1], least=LEAST_SHARE_WIDTH, floor=0.0, ceiling=100.0))
 
 
-def _mark_corner(axes: Axes, word: str, right: int, up: int, theme: Theme) -> None:
+def mark_corner(axes: Axes, word: str, right: int, up: int, theme: Theme) -> None:
     """A word in a corner of the axes, in the background."""
     axes.text(
         0.99 if right else 0.01,

@@ -6,14 +6,17 @@ pyplot, so there is no global state, no display, and no figure left open.
 
 from __future__ import annotations
 
+import importlib.util
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from camelid.evaluate.report.figure_curves import best_of_n_panel, ppo_panel
+from camelid.evaluate.report.figure_intervals import intervals_panel
 from camelid.evaluate.report.figure_panels import borderline_panel, drift_panel, path_panel
 from camelid.evaluate.report.figure_ratings import ratings_panel
+from camelid.evaluate.report.figure_runs import runs_panel
 from camelid.evaluate.report.figure_style import DARK, LIGHT, Panel, Theme, settings
 
 WIDTH_INCHES, HEIGHT_INCHES, DOTS_PER_INCH = 5.8, 4.6, 200
@@ -64,6 +67,12 @@ SLOTS = (
 )
 
 
+RUNS_SLOTS = (
+    Slot("runs", "0", "All runs: helpfulness against safety", "Fewer than two runs have a path.", runs_panel),
+)
+"""Figures that set several runs side by side."""
+
+
 @dataclass(frozen=True)
 class Picture:
     """A figure of the page. `light` and `dark` are PNG files, empty where there was nothing to draw."""
@@ -78,16 +87,30 @@ class Picture:
 
 
 def draw_pictures(report: dict[str, Any]) -> list[Picture]:
-    """All figures of a report in order. One without data keeps its place and says in its caption what is missing."""
+    """All figures of a report in order; of several runs, those that show them together.
+
+    One without data keeps its place and says in its caption what is missing.
+    """
+    can_draw = importlib.util.find_spec("matplotlib") is not None
     pictures = []
-    for slot in SLOTS:
+    for slot in RUNS_SLOTS if "runs" in report else SLOTS:
         panel = slot.panel(report)
-        if panel is None:
-            pictures.append(Picture(slot.name, slot.number, slot.title, slot.absent, "", b"", b""))
+        if panel is None or not can_draw:
+            absent = slot.absent if can_draw else "matplotlib is not installed: pip install 'camelid[train]'"
+            pictures.append(Picture(slot.name, slot.number, slot.title, absent, "", b"", b""))
         else:
             light, dark = render(panel, LIGHT), render(panel, DARK)
             pictures.append(Picture(slot.name, slot.number, slot.title, panel.caption, panel.alt, light, dark))
     return pictures
+
+
+def draw_kind(name: str, rows: list[dict[str, Any]]) -> Picture | None:
+    """The figure of one kind of results; None where there is nothing to draw, or nothing to draw with."""
+    panel = intervals_panel(rows)
+    if panel is None or importlib.util.find_spec("matplotlib") is None:
+        return None
+    light, dark = render(panel, LIGHT), render(panel, DARK)
+    return Picture(f"measures-{name}", "", name.replace("-", " "), panel.caption, panel.alt, light, dark)
 
 
 def render(panel: Panel, theme: Theme) -> bytes:

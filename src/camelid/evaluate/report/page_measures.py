@@ -23,6 +23,11 @@ class Measure:
     places: int = 0
     note: str = ""
 
+    @property
+    def name(self) -> str:
+        """'Win rate: vs. start': group and label without unit and arrow."""
+        return f"{self.group.removesuffix(', %')}: {self.label}".removeprefix(": ").rstrip(" ↑↓")
+
 
 def at(*path: str) -> Callable[[Entry], Any]:
     """A getter of a nested value; None where any part of the path is missing."""

@@ -118,3 +118,10 @@ def duration_text(seconds: float) -> str:
 def memory_text(num_bytes: float) -> str:
     """Decimal megabytes or gigabytes."""
     return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.0f} MB"
+
+
+def exact_text(value: float | None) -> str:
+    """A number to four digits without a scale, a whole one whole; nothing for None."""
+    if value is None:
+        return ""
+    return str(int(value)) if math.isfinite(value) and float(value).is_integer() else f"{value:.4g}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +10,11 @@ from camelid.evaluate.report.page_measures import QUALITY_MEASURES, REWARD_MEASU
 from camelid.evaluate.report.page_numbers import (
     Cell,
     Estimate,
-    duration_text,
     estimate_cell,
-    memory_text,
     number_cell,
     sample_sizes,
 )
+from camelid.evaluate.report.sources import label
 from camelid.types import RATINGS
 
 Report = dict[str, Any]
@@ -68,12 +67,14 @@ class Table:
 
 def quality_table(report: Report) -> Table:
     """One row a version: is it better, is it safer; the version of the headline is marked."""
-    return _version_table(report, QUALITY_MEASURES)
+    return _version_table(report, QUALITY_MEASURES, _group_columns(report))
 
 
 def shape_table(report: Report) -> Table:
     """One row a version: how far it moved and what its answers look like."""
-    return _version_table(report, SHAPE_MEASURES, [Column("answers", note="Prompts answered by each version")])
+    counts = [number_cell(version.get("n"), 0) for version in report["versions"]]
+    column = Column("answers", note="Prompts answered by each version")
+    return _version_table(report, SHAPE_MEASURES, {column: counts})
 
 
 def sources_table(report: Report) -> Table | None:
@@ -108,55 +109,34 @@ def ratings_table(report: Report) -> Table | None:
     return _table("reward model", rewards, measures) if measures else None
 
 
-def data_table(report: Report) -> Table | None:
-    """What was trained and tested on. A missing licence is said, not hidden."""
-    rows = [
-        Row(
-            data["name"],
-            [
-                number_cell(data.get("rows"), 0),
-                number_cell(data.get("set_aside"), 0),
-                Cell(data.get("source") or "not stated"),
-                Cell(data.get("licence") or "not stated"),
-            ],
-        )
-        for data in report.get("data") or []
-    ]
-    text = [Column("source", numeric=False), Column("licence", numeric=False)]
-    aside = Column("set aside", note="Rows removed before use, such as overlaps with the test prompts")
-    return Table("data", [Column("rows"), aside, *text], rows) if rows else None
+def headline_versions(report: Report) -> set[str]:
+    """The versions that headlines are of, one a run, as they are named in the tables."""
+    one = {(report.get("headline") or {}).get("version")}
+    several = {label(run["name"], run["headline"]["version"]) for run in report.get("runs") or [] if run["headline"]}
+    return {name for name in one | several if name}
 
 
-def stages_table(report: Report) -> Table | None:
-    """What ran, for how long, in how much memory; at the foot the total time and the highest peak."""
-    stages = report.get("stages") or []
-    if not stages:
-        return None
-    rows = [Row(s["name"], _stage_cells(s.get("path"), s.get("seconds"), s.get("peak_memory_bytes"))) for s in stages]
-    seconds = [s["seconds"] for s in stages if s.get("seconds") is not None]
-    peaks = [s["peak_memory_bytes"] for s in stages if s.get("peak_memory_bytes") is not None]
-    total = Row("together", _stage_cells("", sum(seconds), max(peaks, default=None)))
-    columns = [Column("folder", numeric=False), Column("time"), Column("peak memory")]
-    return Table("stage", columns, rows, total=total)
+def _group_columns(report: Report) -> dict[Column, list[Cell]]:
+    """Where not all versions may be compared, a letter for each group of those that may."""
+    groups = (report.get("comparison") or {}).get("groups") or []
+    if len(groups) < 2:
+        return {}
+    letters = {name: chr(ord("A") + i % 26) for i, group in enumerate(groups) for name in group["versions"]}
+    column = Column("group", note="Compare within a group only: same prompts, same judge", numeric=False)
+    return {column: [Cell(letters.get(version["version"], "none")) for version in report["versions"]]}
 
 
-def _stage_cells(path: str | None, seconds: float | None, peak_bytes: float | None) -> list[Cell]:
-    return [
-        Cell(path or ""),
-        Cell() if seconds is None else Cell(duration_text(seconds), f"{seconds:.1f} s", seconds),
-        Cell() if peak_bytes is None else Cell(memory_text(peak_bytes), f"{peak_bytes:,.0f} bytes", peak_bytes),
-    ]
-
-
-def _version_table(report: Report, measures: Sequence[Measure], before: Sequence[Column] = ()) -> Table:
-    """A table over versions with their colours; `before` is the column of `n`, if wanted."""
-    versions = report["versions"]
-    marked = (report.get("headline") or {}).get("version")
+def _version_table(
+    report: Report, measures: Sequence[Measure], before: Mapping[Column, list[Cell]] | None = None
+) -> Table:
+    """A table over versions with their colours; `before` has columns that are no measures, with their cells."""
+    versions, before = report["versions"], before or {}
+    marked = headline_versions(report)
     columns, values, absent = _columns(versions, measures)
     rows = []
     for i, version in enumerate(versions):
-        count = [number_cell(version.get("n"), 0) for _ in before]
-        rows.append(Row(version["version"], count + values[i], i, version["version"] == marked))
+        first = [cells[i] for cells in before.values()]
+        rows.append(Row(version["version"], first + values[i], i, version["version"] in marked))
     return Table("version", [*before, *columns], rows, absent)
 
 
@@ -177,8 +157,7 @@ def _columns(
     for measure in measures:
         taken = [measure.take(entry) for entry in entries]
         if all(value is None for value in taken):
-            group = measure.group.removesuffix(", %")
-            absent.append(f"{group}: {measure.label}".removeprefix(": ").rstrip(" ↑↓"))
+            absent.append(measure.name)
             continue
         columns.append(Column(measure.label, measure.group, _n(measure, taken), measure.note))
         for cells, value in zip(values, taken, strict=True):

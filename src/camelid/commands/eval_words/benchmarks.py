@@ -1,34 +1,13 @@
-"""The words of `camelid eval`: a function a group of verbs; what they do is in the modules that they name.
-
-Imports nothing of ours, so that `camelid --help` stays quick.
-"""
+"""Benchmarks, by our own runner and by the lm-evaluation-harness on our engine."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable
 from typing import Any
 
-Command = Callable[..., argparse.ArgumentParser]
-"""`command(verbs, name, place, text, json=True)`: a verb that calls `place`, module:function in camelid.commands."""
+from camelid.commands.eval_words.kinds import Command
 
 
 def add(verbs: Any, command: Command) -> None:
-    """All verbs of `camelid eval`."""
-    for group in (_published, _benchmarks):
-        group(verbs, command)
-
-
-def _published(verbs: Any, command: Command) -> None:
-    """Figures of published judgements, recomputed from their files."""
-    vicuna = command(verbs, "vicuna", "eval_vicuna:vicuna", "sum up Vicuna's reviews: totals, wins, ratios", json=True)
-    vicuna.add_argument("folder", help="folder of review_FIRST_SECOND.jsonl files, or one such file")
-    vicuna.add_argument("--questions", default="", metavar="FILE", help="question.jsonl, for categories and checks")
-    vicuna.add_argument("--category", default="", help="sum up one category's questions only")
-
-
-def _benchmarks(verbs: Any, command: Command) -> None:
-    """Benchmarks, by our own runner and by the lm-evaluation-harness on our engine."""
     listing = command(verbs, "tasks", "eval_tasks:list_tasks", "benchmarks, and how many items each has", json=True)
     task = command(verbs, "task", "eval_tasks:run_tasks", "ask a model the questions of benchmarks", json=True)
     task.add_argument("task", nargs="+", help="names; `camelid eval tasks` lists them")

@@ -1,0 +1,1 @@
+"""Cleaning, deduplicating and selecting data. Imports no other stage package."""

@@ -1,0 +1,97 @@
+"""What judging costs, before and after: requests, tokens, money. No price is known here; the user brings a table.
+
+Before, prompt tokens are characters / 4 (a usual rule of thumb for English) unless a tokenizer counts them, and
+completion tokens are bounded by the most that a reply may have. After, both are what the server counted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from camelid.models.remote import RemoteSettings
+from camelid.types import Messages
+
+CHARACTERS_A_TOKEN = 4
+Count = Callable[[Messages], int]
+
+
+@dataclass(frozen=True)
+class Price:
+    """US dollars for a million tokens."""
+
+    input: float
+    output: float
+
+    def of(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """Dollars for so many tokens."""
+        return (self.input * prompt_tokens + self.output * completion_tokens) / 1e6
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Requests and their tokens."""
+
+    requests: int
+    prompt_tokens: int | None
+    """None where nobody counted them."""
+    completion_tokens: int | None
+    replies_without_count: int = 0
+    """Replies for which the server gave no count; their tokens are missing in the sums."""
+
+    def usd(self, price: Price | None) -> float | None:
+        """Dollars; None where the price or the tokens are not known."""
+        if price is None or self.prompt_tokens is None or self.completion_tokens is None:
+            return None
+        return price.of(self.prompt_tokens, self.completion_tokens)
+
+
+def estimate_tokens(messages: Messages) -> int:
+    """Characters / 4, rounded up."""
+    return -(-sum(len(m.content) for m in messages) // CHARACTERS_A_TOKEN)
+
+
+def expected_cost(asked: Iterable[Messages], remote: RemoteSettings, count: Count = estimate_tokens) -> Cost:
+    """An estimate of the prompts and the most that the replies can have."""
+    sizes, most = [count(messages) for messages in asked], most_completion_tokens(remote)
+    return Cost(len(sizes), sum(sizes), None if most is None else len(sizes) * most)
+
+
+def most_completion_tokens(remote: RemoteSettings) -> int | None:
+    """The limit on a reply that the request will carry; None where `extra` has removed it."""
+    body = {"max_tokens": remote.max_tokens} | remote.extra
+    limits = [body.get(name) for name in ("max_completion_tokens", "max_tokens")]
+    return next((limit for limit in limits if isinstance(limit, int)), None)
+
+
+def actual_cost(rows: Sequence[dict[str, Any]]) -> Cost:
+    """What the rows of a journal used, by the server's count."""
+    used = [row["usage"] for row in rows if row["usage"]]
+    requests, uncounted = sum(row["attempts"] for row in rows), sum(not row["rejected"] for row in rows) - len(used)
+    if not used:
+        return Cost(requests, None, None, uncounted)
+    prompt, completion = (sum(usage[f"{part}_tokens"] for usage in used) for part in ("prompt", "completion"))
+    return Cost(requests, prompt, completion, uncounted)
+
+
+def read_price(path: Path, model: str) -> Price:
+    """A model's price from a table, {"MODEL": {"input": USD, "output": USD}} a million tokens. Raises ValueError."""
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        row = table[model]
+        price = Price(float(row["input"]), float(row["output"]))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: no JSON ({error.msg})") from None
+    except KeyError as error:
+        has = ", ".join(map(str, table)) or "nothing"
+        raise ValueError(f"{path}: no {error} for model {model!r}; the table has {has}") from None
+    except (TypeError, ValueError, AttributeError):
+        raise ValueError(
+            f'{path}: wanted is {{"MODEL": {{"input": USD, "output": USD}}}}, each for a million tokens'
+        ) from None
+    if not (0 <= price.input < float("inf") and 0 <= price.output < float("inf")):
+        raise ValueError(f"{path}: the prices of {model!r} must be numbers from 0 up")
+    return price
