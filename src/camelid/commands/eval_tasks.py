@@ -52,7 +52,7 @@ def list_tasks(arguments: argparse.Namespace) -> int:
 def run_tasks(arguments: argparse.Namespace) -> int:
     """Ask a model the questions of one or more tasks; or check how exactly with --verify."""
     from camelid.evaluate.tasks.registry import find_task
-    from camelid.evaluate.tasks.stage import TaskSettings, evaluate_task
+    from camelid.evaluate.tasks.stage import TaskSettings, check_settings, evaluate_task
     from camelid.models.loading import resolve_model
     from camelid.models.trunk import ModelSettings
     from camelid.runs import Stage, execute
@@ -66,11 +66,17 @@ def run_tasks(arguments: argparse.Namespace) -> int:
             limit=arguments.limit,
             header=header,
             in_chat=arguments.chat,
+            max_new_tokens=arguments.max_new_tokens,
+            samples=arguments.samples,
+            temperature=arguments.temperature,
+            allow_code=arguments.allow_code,
             model=ModelSettings(precision=arguments.precision),
             seed=arguments.seed,
         )
         for name in dict.fromkeys(arguments.task)
     ]
+    for s in chosen:
+        check_settings(find_task(s.task), s)
     paths = [find_task(s.task).path(data) for s in chosen]
     model = resolve_model(arguments.model)
     if arguments.verify:
@@ -85,15 +91,15 @@ def run_tasks(arguments: argparse.Namespace) -> int:
         print(json.dumps({"model": str(arguments.model), "tasks": [as_json(r) for r in results]}))
         return 0
     print_table(["task", "measure", "value", "95% interval", "s.e.", "n", "shots"], _rows(results), right=["value"])
-    for note in sorted({r["shots_from"] for r in results if r["shots_from"]}):
-        names = ", ".join(r["task"] for r in results if r["shots_from"] == note)
-        say(f"examples of {names}: {note}")
+    for key, about in (("shots_from", "examples of "), ("rule", "")):
+        for note in sorted({r[key] for r in results if r[key]}):
+            say(f"{about}{', '.join(r['task'] for r in results if r[key] == note)}: {note}")
     return 0
 
 
 def as_json(results: dict[str, Any]) -> dict[str, Any]:
     """One flat object: each measure by its name, with its interval and standard error."""
-    flat = {name: results[name] for name in ("task", "n", "shots", "shots_from", "headline", "contamination")}
+    flat = {name: results[name] for name in ("task", "n", "shots", "shots_from", "rule", "headline", "contamination")}
     for name, m in results["measures"].items():
         flat[name] = m["value"]
         flat[f"{name}_interval"] = [m["low"], m["high"]]

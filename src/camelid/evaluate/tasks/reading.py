@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ def json_lines(*columns: str) -> Callable[[Path], Rows]:
     def read(path: Path) -> Rows:
         rows = []
         # Not splitlines(): it would also split at U+2028 inside a string.
-        for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+        for number, line in enumerate(_text(path).split("\n"), 1):
             if not line.strip():
                 continue
             try:
@@ -30,6 +32,14 @@ def json_lines(*columns: str) -> Callable[[Path], Rows]:
         return rows
 
     return read
+
+
+def _text(path: Path) -> str:
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        return content.decode("utf-8")
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read as text ({type(error).__name__}: {error})") from None
 
 
 def check_columns(row: dict[str, Any], columns: tuple[str, ...], place: str) -> None:
