@@ -21,6 +21,7 @@ from camelid.evaluate.version import EvaluateSettings, evaluate_version
 from camelid.models.sampler import Sampling
 from camelid.models.trunk import ModelSettings
 from camelid.runs import Stage, execute
+from camelid.train.distill import DistillSettings, train_distill
 from camelid.train.ppo import PpoSettings, train_ppo
 from camelid.train.rejection import BestSettings, sample_best
 from camelid.train.reward import RewardSettings, train_reward
@@ -35,6 +36,7 @@ WARM = (
 )
 
 MODEL = ModelSettings(precision="float32", lora_rank=4, micro_batch_tokens=256)
+FULL = ModelSettings(precision="float32", lora_rank=0, micro_batch_tokens=256)
 
 
 def stage(name: str, inputs: Path) -> Stage:
@@ -75,6 +77,13 @@ def stage(name: str, inputs: Path) -> Stage:
                 sampling=Sampling(max_new_tokens=16),
             ),
             {"model": model, "reward_model": reward, "prompts": prompts},
+        ),
+        "distill": (
+            train_distill,
+            DistillSettings(
+                model=FULL, keep_layers=1, batch_size=4, epochs=3, held_out=6, checkpoint_every=2, max_tokens=64
+            ),
+            {"model": model, "text": inputs / "demonstrations.jsonl"},
         ),
         "evaluate": (
             evaluate_version,

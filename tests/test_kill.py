@@ -138,6 +138,7 @@ OUTPUTS = {
     "reward": {"model/model.safetensors", "metrics.jsonl", "accuracy.json"},
     "best": {"samples.jsonl", "best.jsonl", "curve.json"},
     "ppo": {"model/model.safetensors", "metrics.jsonl"},
+    "distill": {"model/model.safetensors", "metrics.jsonl"},
     "evaluate": {"answers.jsonl", "results.json"},
 }
 

@@ -33,7 +33,15 @@ COUNTS = {
     "copa": 100,
     "lambada": 5153,
     "documents": 300,
+    "gsm8k": 1319,
+    "svamp": 300,
+    "nq_open": 3610,
+    "triviaqa": 3000,
+    "bbh": 6511,
+    "humaneval": 164,
 }
+WRITTEN = ("gsm8k", "svamp", "nq_open", "triviaqa", "bbh", "humaneval")
+BY_LIKELIHOOD = [name for name in TASKS if name not in WRITTEN]
 ITEMS = [
     {"query": "Question: Is it wet?", "choices": ["yes", "no, it is dry"], "gold": 0},
     {"query": "Question: Is it hot?", "choices": ["no", "it is"], "gold": 1},
@@ -256,9 +264,10 @@ def far_sighted_llama(tmp_path_factory) -> Path:
 def test_real_items_give_what_single_rows_give(far_sighted_llama, capsys):
     """Known answer 13 on a tiny model; `camelid eval task NAME --model M --verify 20` is the same on any."""
     words = ["--model", str(far_sighted_llama), "--data", str(DATA), "--shots", "0", "--verify", "3", "--json"]
-    assert main(["eval", "task", *TASKS, *words]) == 0
+    assert main(["eval", "task", *BY_LIKELIHOOD, *words]) == 0
     found = json.loads(capsys.readouterr().out)["tasks"]
-    assert [(f["task"], f["n"]) for f in found] == [(name, 3) for name in TASKS]
+    assert [(f["task"], f["n"]) for f in found] == [(name, 3) for name in BY_LIKELIHOOD]
+    assert max(f["largest_difference"] for f in found if f["task"] != "documents") < 1e-4
     assert max(f["largest_difference_a_token"] for f in found) < 1e-5
 
 
@@ -282,6 +291,7 @@ def test_a_question_longer_than_the_context_is_refused(tied_llama, tmp_path, cap
     ("words", "message"),
     [
         (["nosuch", "--data", "."], "no task 'nosuch'"),
+        (["arc_easy", "--data", ".", "--shots", "-1"], "shots: Input should be greater than or equal to 0"),
         (["arc_easy", "--data", "."], "--data names the folder that holds benchmarks/arc_easy.jsonl"),
         (["arc_easy", "--data", "nowhere"], "no folder nowhere"),
     ],

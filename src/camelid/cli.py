@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from camelid import __version__, process
-from camelid.commands import eval_words
+from camelid.commands import compare_words, eval_words
 
 STAGES = {
     "import": "camelid.collect.stage:import_data",
@@ -28,6 +28,7 @@ STAGES = {
     "judge": "camelid.annotate.judge:annotate_by_judge",
     "evaluate": "camelid.evaluate.version:evaluate_version",
     "evaluate-task": "camelid.evaluate.tasks.stage:evaluate_task",
+    "distill": "camelid.train.distill:train_distill",
 }
 """Every stage that is a command of its own: name -> module:function."""
 
@@ -125,6 +126,7 @@ def _add_sieves(data: Any) -> None:
 
 def _add_eval(commands: Any) -> None:
     eval_words.add(_noun(commands, "eval", "measure: win rates, agreement, benchmarks, safety, judges"), _command)
+    compare_words.add(commands, _command)
 
 
 def _add_stages(commands: Any) -> None:

@@ -51,17 +51,19 @@ def list_tasks(arguments: argparse.Namespace) -> int:
 
 def run_tasks(arguments: argparse.Namespace) -> int:
     """Ask a model the questions of one or more tasks; or check how exactly with --verify."""
+    from pydantic import ValidationError
+
     from camelid.evaluate.tasks.registry import find_task
     from camelid.evaluate.tasks.stage import TaskSettings, check_settings, evaluate_task
     from camelid.models.loading import resolve_model
     from camelid.models.trunk import ModelSettings
     from camelid.runs import Stage, execute
+    from camelid.types import reasons
 
     data = data_folder(arguments.data)
     header = Path(arguments.header).read_text(encoding="utf-8") if arguments.header else None
-    chosen = [
-        TaskSettings(
-            task=find_task(name).name,
+    try:
+        common = TaskSettings(
             shots=arguments.shots,
             limit=arguments.limit,
             header=header,
@@ -73,8 +75,9 @@ def run_tasks(arguments: argparse.Namespace) -> int:
             model=ModelSettings(precision=arguments.precision),
             seed=arguments.seed,
         )
-        for name in dict.fromkeys(arguments.task)
-    ]
+    except ValidationError as error:
+        raise ValueError(reasons(error)) from None
+    chosen = [common.model_copy(update={"task": find_task(name).name}) for name in dict.fromkeys(arguments.task)]
     for s in chosen:
         check_settings(find_task(s.task), s)
     paths = [find_task(s.task).path(data) for s in chosen]

@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def list_recipes(arguments: argparse.Namespace) -> int:
     """Names and first lines; nothing of a recipe is executed."""
-    headers = {file.stem: ast.get_docstring(ast.parse(file.read_text())) or "" for file in _files()}
+    headers = {_name(file): ast.get_docstring(ast.parse(file.read_text())) or "" for file in _files()}
     rows = [{"recipe": name, "about": text.partition("\n")[0]} for name, text in headers.items()]
     if arguments.json:
         print(json.dumps(rows))
@@ -117,10 +117,15 @@ def _module_name(name: str) -> str:
 
 
 def _file(name: str) -> Path:
-    files = {file.stem: file for file in _files()}
-    if name not in files:
+    files = {_name(file): file for file in _files()}
+    if name.replace("_", "-") not in files:
         raise ValueError(f"no recipe {name!r}; there are: {', '.join(files)}; a file of your own ends in .py")
-    return files[name]
+    return files[name.replace("_", "-")]
+
+
+def _name(file: Path) -> str:
+    """A recipe's name as people write it: `false-promise` for false_promise.py."""
+    return file.stem.replace("_", "-")
 
 
 def _files() -> list[Path]:

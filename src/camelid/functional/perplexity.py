@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from camelid.functional.statistics import Estimate
+from .statistics import Estimate
 
 RESAMPLES = 2000
 

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from camelid.functional.statistics import Z95, Estimate
+from .statistics import Z95, Estimate
 
 
 def mean_of_groups(values: ArrayLike, groups: Sequence[Hashable]) -> Estimate:

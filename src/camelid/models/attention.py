@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from camelid.models.cached_attention import cached_attention
 from camelid.models.tree_attention import Tree, tree_attention
 
 NAME = "camelid"
@@ -53,7 +54,7 @@ def attention(
         raise ValueError(f"dropout is {dropout}; camelid trains without, so that rollouts and training see one network")
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
     if key_lengths is not None:
-        return _cached(query, key, value, key_lengths, scale, sliding_window), None
+        return cached_attention(query, key, value, key_lengths, scale, sliding_window), None
     if tree is not None:
         if sliding_window is not None and tree.longest > sliding_window:
             raise ValueError(f"rows of {tree.longest} tokens share prompts, but the model sees {sliding_window} back")
@@ -184,20 +185,6 @@ def _visible(length: int, window: int | None, device: torch.device) -> Tensor:
     """(L, L): query t sees the keys up to t, and of those the last `window`."""
     distance = torch.arange(length, device=device)[:, None] - torch.arange(length, device=device)
     return (distance >= 0) & (distance < (window or length))
-
-
-def _cached(query: Tensor, key: Tensor, value: Tensor, lengths: Tensor, scale: float, window: int | None) -> Tensor:
-    batch, heads, _, width = query.shape
-    groups = key.shape[1]
-    position = torch.arange(key.shape[2], device=query.device)
-    visible = position < lengths[:, None]  # (B, S)
-    if window is not None:
-        visible &= position >= lengths[:, None] - window
-    # The heads of a group share their keys: (B, groups, heads / groups, D) x (B, groups, D, S).
-    scores = query.view(batch, groups, heads // groups, width) @ key.transpose(2, 3)
-    scores = scores.float() * scale
-    weights = scores.masked_fill(~visible[:, None, None], float("-inf")).softmax(-1)
-    return (weights.to(value.dtype) @ value).view(batch, 1, heads, width)
 
 
 def register() -> None:

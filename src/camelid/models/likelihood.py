@@ -20,7 +20,7 @@ from camelid.models.tree_attention import make_tree
 PACK_TOKENS = 512
 """Tokens a pass on a CPU: what a layer makes of them stays in the caches, and larger products are no faster."""
 PACK_TOKENS_GPU = 16384
-"""Tokens a pass elsewhere, where a pass must fill many cores."""
+"""Tokens a pass elsewhere, where a pass must fill many cores. Chosen, not measured."""
 MOST_WORKERS = 8
 """Packs side by side, at most: Python itself runs one thread at a time."""
 
@@ -36,7 +36,7 @@ class RowScores(NamedTuple):
     """(N,) bool: whether the token is the likeliest of its place."""
 
 
-Scored = list[tuple[int, RowScores]]
+PackScores = list[tuple[int, RowScores]]
 """Rows of one pack, by number."""
 
 
@@ -64,7 +64,7 @@ def row_scores(
 
 def _scores(
     trunk: Any, head: Any, rows: Sequence[Asked], steps: Sequence[Pack | Kept], kept: KeptLayers, workers: int
-) -> Iterator[Scored]:
+) -> Iterator[PackScores]:
     """Scores pack by pack; what is kept is computed where it is needed, and dropped after that."""
     for step in steps:
         if isinstance(step, Kept):
@@ -73,10 +73,10 @@ def _scores(
     yield from _side_by_side(lambda pack: _score(trunk, head, rows, pack, kept), packs, workers)
 
 
-def _side_by_side(function: Callable[[Pack], Scored], packs: Sequence[Pack], workers: int) -> Iterator[Scored]:
+def _side_by_side(function: Callable[[Pack], PackScores], packs: Sequence[Pack], workers: int) -> Iterator[PackScores]:
     """`function` of each pack, in order, a thread a pack: threads that share a pack wait for each other at every step.
 
-    On two busy cores that waiting took half of the time.
+    Measured on two busy cores, 60 questions of ARC-easy, twice: 12.6 and 17.4 s, against 19.7 and 20.7 s pack by pack.
     """
     threads = torch.get_num_threads()
     if workers < 2 or len(packs) < workers:
@@ -90,7 +90,7 @@ def _side_by_side(function: Callable[[Pack], Scored], packs: Sequence[Pack], wor
 
 
 @torch.inference_mode()
-def _score(trunk: Any, head: Any, rows: Sequence[Asked], pack: Pack, kept: KeptLayers) -> Scored:
+def _score(trunk: Any, head: Any, rows: Sequence[Asked], pack: Pack, kept: KeptLayers) -> PackScores:
     hidden = _forward(trunk, pack, kept, leaves=False)[0]
     wanted = sorted({place for _, places in pack.rows for place in places})
     where = {place: i for i, place in enumerate(wanted)}

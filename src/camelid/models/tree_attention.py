@@ -124,11 +124,12 @@ def _attend(
     own = queries @ keys.transpose(2, 3)
     own = (own.view(groups, rows, -1, width, length) + hidden).view(groups, rows, count, length)
     if kept is None:
-        return own.softmax(-1) @ values
+        return own.softmax(-1).to(values.dtype) @ values
     flat = queries.reshape(groups, rows * count, size)
     before = (flat @ kept[0].transpose(1, 2)).view(groups, rows, count, -1)
     largest = torch.maximum(own.amax(-1, keepdim=True), before.amax(-1, keepdim=True)).detach()
     own, before = (own - largest).exp(), (before - largest).exp()
     total = own.sum(-1, keepdim=True) + before.sum(-1, keepdim=True)
+    own, before = own.to(values.dtype), before.to(values.dtype)  # the mask is float32, and so are the weights till here
     seen = (before.view(groups, rows * count, -1) @ kept[1]).view(groups, rows, count, size)
-    return (own @ values + seen) / total
+    return ((own @ values + seen) / total).to(values.dtype)

@@ -68,7 +68,7 @@ def draw_path(axes: Axes, points: Sequence[Point], num_versions: int, theme: The
     for before, after in pairwise(points):
         arrow = {"arrowstyle": "-|>", "color": theme.muted, "lw": 1.1, "shrinkA": 6, "shrinkB": 6, "mutation_scale": 8}
         axes.annotate("", (after.x, after.y), (before.x, before.y), arrowprops=arrow, zorder=3).set_in_layout(False)
-    return _name_points(axes, points, colours, theme)
+    return name_points(axes, points, colours, theme)
 
 
 def limits(
@@ -89,7 +89,7 @@ def _scaled(estimate: Estimate, factor: float) -> tuple[float, Span]:
     return value, (low if math.isfinite(low) else value, high if math.isfinite(high) else value)
 
 
-def _name_points(axes: Axes, points: Sequence[Point], colours: Sequence[str], theme: Theme) -> list[Annotation]:
+def name_points(axes: Axes, points: Sequence[Point], colours: Sequence[str], theme: Theme) -> list[Annotation]:
     from matplotlib.patheffects import withStroke
     from matplotlib.text import Text
 

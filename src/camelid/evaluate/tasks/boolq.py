@@ -1,7 +1,6 @@
-"""BoolQ (Clark et al.
+"""BoolQ (Clark et al. 2019, arXiv:1905.10044): yes or no after a passage.
 
-2019, arXiv:1905.10044): yes or no after a passage. Asked as in the lm-evaluation-harness, without the word
-"Passage" that the file has in front.
+Asked as in the lm-evaluation-harness, without the word "Passage" that the file has in front.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""CommonsenseQA (Talmor et al.
+"""CommonsenseQA (Talmor et al. 2019, arXiv:1811.00937): the letter of the right choice.
 
-2019, arXiv:1811.00937): the letter of the right choice. The file at hand shows four of the five choices, so chance
-is 25% and scores are above published ones.
+The file at hand shows four of the five choices, so chance is 25% and scores are above published ones.
 """
 
 from __future__ import annotations

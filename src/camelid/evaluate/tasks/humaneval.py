@@ -4,8 +4,9 @@
 
 What the model writes is run, in a child process within limits (`evaluate/code/sandbox.py`, which says what they hold
 and what not), and only with --allow-code. pass@k of several samples is the paper's unbiased estimate; a single greedy
-answer gives pass@1. The text is cut at the paper's five stop strings; from a chat model (--chat, with the task put in
-words by --header FILE) the first fenced block is taken instead. Programs may import only the standard library.
+answer gives pass@1. The prompt is asked without its last line break, and the text cut at the paper's five stop strings
+or a closing fence; where it does not start with an indented line, as a chat model's (--chat, with the task put in words
+by --header FILE), its first fenced block is taken instead. Programs may import only the standard library.
 """
 
 from __future__ import annotations
@@ -22,26 +23,27 @@ from camelid.functional.pass_at_k import pass_at_k
 from camelid.functional.statistics import Estimate, win_rate
 from camelid.models.requests import Answer, Generate
 
-STOPS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
+STOPS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint", "\n```")
 FENCED = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL)
 MAX_NEW_TOKENS = 512
 
 
 def ask(number: int, row: Any) -> Question:
     # Not stopped by the request: what has to be cut depends on whether a block is fenced.
-    request = Generate(row["prompt"], (), MAX_NEW_TOKENS)
+    # And without the line break at its end: tokens of code begin with one, and a model would rather start anew.
+    request = Generate(row["prompt"].rstrip(), (), MAX_NEW_TOKENS)
     gold = (row["prompt"], row["test"], row["entry_point"])
     return Question(row["task_id"], (request,), gold, example=row["prompt"] + row["canonical_solution"].rstrip())
 
 
 def program(prompt: str, test: str, entry_point: str, answer: str) -> str:
     """The answer as a whole program that ends with its tests."""
-    fenced = FENCED.search(answer)
+    fenced = None if answer.lstrip("\n").startswith(("  ", "\t")) else FENCED.search(answer)
     body = fenced[1] if fenced else answer[: min((answer.index(s) for s in STOPS if s in answer), default=None)]
     # A fenced block mostly repeats the function; then only what stands before it, such as imports, is needed.
     repeats = fenced and re.search(rf"^def {re.escape(entry_point)}\b", body, re.MULTILINE)
     start = prompt[: prompt.rindex(f"def {entry_point}")] if repeats else prompt
-    return f"{start}{body}\n{test}\ncheck({entry_point})\n"
+    return f"{start.rstrip()}\n{body}\n{test}\ncheck({entry_point})\n"
 
 
 def score(question: Question, answers: Sequence[Answer]) -> dict[str, Any]:
