@@ -31,6 +31,11 @@ def test_a_right_and_a_wrong_program():
         Outcome(False, "AssertionError"),
         Outcome(True, ""),
     ]
+    late = (
+        "from __future__ import annotations\nfrom dataclasses import dataclass\n@dataclass\nclass A:\n    x: int\nA(1)"
+    )
+    assert run_program(late) == Outcome(True, "")
+    assert "No module named 'sandbox'" in why("import sandbox")
     assert why("def").startswith("SyntaxError")
     assert "No module named 'numpy'" in why("import numpy")
 

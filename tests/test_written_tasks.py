@@ -326,3 +326,39 @@ def test_files_that_are_not_what_they_seem(tmp_path):
     (tmp_path / "bbh/navigate.json").write_text('{"examples": [{"input": "a"}]}')
     with pytest.raises(ValueError, match="example 1: no target; the row has input"):
         TASKS["bbh"].questions(tmp_path / "bbh")
+
+
+def test_a_killed_run_goes_on_after_its_last_whole_chunk_with_the_same_draws(tied_llama, tmp_path):
+    from camelid.evaluate.tasks.stage import TaskSettings, chunk_size, evaluate_task
+    from camelid.models.trunk import ModelSettings
+    from camelid.runs import Run
+
+    path = write_lines(tmp_path, "nq_open/NQ-open.dev.jsonl", QUESTIONS)
+    exact = ModelSettings(precision="float32")
+    s = TaskSettings(task="nq_open", shots=0, max_new_tokens=4, temperature=1.0, questions_a_chunk=2, model=exact)
+    run = Run(tmp_path / "run-1", s, {"model": tied_llama, "data": path}, None)
+    run.path.mkdir()
+    evaluate_task(run)
+    whole = (run.path / "records.jsonl").read_text()
+    lines = whole.splitlines(keepends=True)
+    (run.path / "records.jsonl").write_text("".join(lines[:3]) + lines[3][:5])
+    evaluate_task(run)
+    assert (run.path / "records.jsonl").read_text() == whole
+    assert chunk_size(TaskSettings(), TASKS["nq_open"].questions(path)) == 128
+
+
+def test_a_plan_counts_written_answers_as_long_as_they_may_be(tied_llama, tmp_path):
+    from types import SimpleNamespace
+
+    from camelid.costs import Cost
+    from camelid.estimates import evaluate_task
+    from camelid.evaluate.tasks.stage import TaskSettings
+    from camelid.models.shape import Shape
+
+    path = write_lines(tmp_path, "nq_open/NQ-open.dev.jsonl", QUESTIONS)
+    shape = Shape.read(tied_llama)
+    reads = SimpleNamespace(shape=lambda name: shape, sources=lambda name: [path])
+    cost = Cost(number_bytes=4)
+    evaluate_task(TaskSettings(task="nq_open", shots=1, max_new_tokens=7), reads, cost)
+    assert cost.sampled_tokens == 4 * 7
+    assert cost.scored_tokens == 0

@@ -92,7 +92,7 @@ def run_program(
     return _outcome(reply, in_time, code, wall_seconds)
 
 
-_START = "import sys; sys.path.insert(0, sys.argv[1]); import child; child.main()"
+_START = "import sys; sys.path.insert(0, sys.argv[1]); import child; del sys.path[0]; child.main()"
 
 
 def _read(process: subprocess.Popen[bytes], seconds: float) -> tuple[str, bool]:

@@ -24,9 +24,11 @@ from camelid.evaluate.tasks.shots import Shots
 from camelid.evaluate.tasks.task import Measure, Question, Task
 from camelid.models.answering import Answerer
 from camelid.models.policy import Policy
-from camelid.models.requests import Answer, Scored
+from camelid.models.requests import Answer, Generate, Scored
 from camelid.models.trunk import ModelSettings
 from camelid.runs import Run, Settings, derived_seed
+
+WRITTEN_CHUNK = 128
 
 
 class TaskSettings(Settings):
@@ -55,7 +57,8 @@ class TaskSettings(Settings):
     model: ModelSettings = ModelSettings()
     """How the model is held in memory."""
     questions_a_chunk: int = Field(default=1000, ge=1)
-    """Questions asked between two writes to disk; what they have in common is computed once a chunk."""
+    """Questions asked between two writes to disk; what they have in common is computed once a chunk. At most 128 where
+    answers are written, which takes longer."""
 
 
 def evaluate_task(run: Run) -> dict[str, Any]:
@@ -67,15 +70,16 @@ def evaluate_task(run: Run) -> dict[str, Any]:
         task, run.inputs["data"], shots=s.shots, limit=s.limit, header=s.header, seed=s.seed
     )
     records = run.path / "records.jsonl"
-    done = keep_whole_chunks(records, s.questions_a_chunk, len(questions))
+    size = chunk_size(s, questions)
+    done = keep_whole_chunks(records, size, len(questions))
     if done < len(questions):
         answerer = Answerer(
             Policy.load(run.inputs["model"], s.model, s.chat_format), in_chat=s.in_chat, temperature=s.temperature
         )
         sizes = [len(q.requests) * s.samples for q in questions]
         with run.progress("requests", sum(sizes), sum(sizes[:done])) as tick:
-            for start in range(done, len(questions), s.questions_a_chunk):
-                chunk = questions[start : start + s.questions_a_chunk]
+            for start in range(done, len(questions), size):
+                chunk = questions[start : start + size]
                 requests = [
                     r for q in chunk for r in asked(q, shots, max_new_tokens=s.max_new_tokens, samples=s.samples)
                 ]
@@ -100,6 +104,11 @@ def check_settings(task: Task, s: TaskSettings) -> None:
         raise ValueError(f"{s.samples} samples without a temperature would all be the same; add --temperature 0.8, say")
     if s.samples > 1 and max(measure.samples for measure in task.measures) == 1:
         raise ValueError(f"{task.name} is scored by one answer to each question; leave --samples out")
+
+
+def chunk_size(s: TaskSettings, questions: Sequence[Question]) -> int:
+    written = any(isinstance(request, Generate) for request in questions[0].requests)
+    return min(s.questions_a_chunk, WRITTEN_CHUNK) if written else s.questions_a_chunk
 
 
 def record(task: Task, question: Question, answers: Sequence[Answer]) -> dict[str, Any]:
