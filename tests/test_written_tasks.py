@@ -162,6 +162,14 @@ def test_bbh_shows_three_other_items_of_the_same_task():
     assert "of the same task of BBH" in shots.source
 
 
+def test_a_task_of_bbh_with_too_few_other_items_is_named(tmp_path):
+    (tmp_path / "bbh").mkdir()
+    rows = [{"input": f"{i}?", "target": "yes"} for i in range(3)]
+    (tmp_path / "bbh/navigate.json").write_text(json.dumps({"examples": rows}))
+    with pytest.raises(ValueError, match="bbh: fewer than 3 examples for navigate"):
+        chosen_questions(TASKS["bbh"], tmp_path / "bbh", shots=3, limit=0, header=None, seed=0)
+
+
 def test_every_task_of_bbh_counts_alike():
     # Task a: 1 of 1 right, task b: 0 of 3. By item 1/4, by task (1 + 0) / 2.
     found = [{"exact_match": x, "group": g} for x, g in ((1.0, "a"), (0.0, "b"), (0.0, "b"), (0.0, "b"))]
@@ -304,6 +312,7 @@ def test_wrong_words_are_one_line(task, more, message, tied_llama, tmp_path, cap
     [
         ("gsm8k", {"question": "a", "answer": "5"}, "does not end with '#### number'"),
         ("gsm8k", {"question": "a", "answer": "x\n#### many"}, "the answer 'many' is no number"),
+        ("gsm8k", {"question": "a", "answer": "x\n#### 5 eggs"}, "the answer '5 eggs' is no number"),
         ("nq_open", {"question": "a", "answer": []}, "item 0: no answers"),
         ("nq_open", {"question": "a"}, "no answer; the row has question"),
     ],

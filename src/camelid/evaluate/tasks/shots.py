@@ -32,7 +32,6 @@ class Shots:
             for index, row in enumerate(task.read_shots(path)):
                 example = task.ask(index, row)
                 self.by_group[example.group].append(example)
-            short = {q.group for q in questions if len(self.by_group[q.group]) < number}
         else:
             # One more than needed, to stand in where the question itself was drawn; the rest where a twin was, too.
             drawn = random.Random(seed).sample(list(questions), min(number + 1, len(questions)))
@@ -40,12 +39,15 @@ class Shots:
             in_order = drawn + [q for q in questions if q.id not in taken]
             for group in {q.group for q in questions}:
                 self.by_group[group] = in_order
-            short = {"the file"} if len(questions) <= number else set()
+        short = {q.group or "the file" for q in questions if len(self.examples(q)) < number}
         if short:
             raise ValueError(f"{task.name}: fewer than {number} examples for {', '.join(sorted(short))}; lower --shots")
 
     def prefix(self, question: Question) -> str:
         """The text before the question, up to where it begins."""
-        # By content: ids of an example set may be those of other questions, and some files hold an item twice.
+        return question.header + "".join(e.example + self.separator for e in self.examples(question))
+
+    def examples(self, question: Question) -> list[Question]:
+        """By content: ids of an example set may be those of other questions, and some files hold an item twice."""
         others = (e for e in self.by_group.get(question.group, []) if e.requests != question.requests)
-        return question.header + "".join(e.example + self.separator for e in islice(others, self.number))
+        return list(islice(others, self.number))

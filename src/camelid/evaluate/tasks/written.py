@@ -1,7 +1,7 @@
 """What tasks that are answered in writing share: the question, the example, scorers of numbers and short answers.
 
-Greedy text is cut before the first stop string. A `prediction` of None is an answer that does not parse: it is counted
-as `invalid` and scores 0.
+Writing ends at the first stop string, which is cut off. A `prediction` of None is an answer that does not parse: it is
+counted as `invalid` and scores 0.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from camelid.evaluate.tasks.task import Question
 from camelid.functional.exact_match import matches_any, normalise
-from camelid.functional.final_number import as_number, last_number, marked_number
+from camelid.functional.final_number import NUMBER, as_number, last_number, marked_number
 from camelid.models.requests import Answer, Generate, Written
 
 INVALID_IS_WRONG = "answers that do not parse are counted as invalid and score 0"
@@ -49,7 +49,7 @@ def problem_question(id: str, problem: str, solution: str, answer: str, *, max_n
 
     Raises ValueError where the answer is no number.
     """
-    if last_number(answer) is None:
+    if not NUMBER.fullmatch(answer):
         raise ValueError(f"item {id}: the answer {answer!r} is no number")
     prompt = f"Problem: {problem}\nSolution:"
     request = Generate(prompt, ("\nProblem:",), max_new_tokens)
