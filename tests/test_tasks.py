@@ -33,7 +33,15 @@ COUNTS = {
     "copa": 100,
     "lambada": 5153,
     "documents": 300,
+    "gsm8k": 1319,
+    "svamp": 300,
+    "nq_open": 3610,
+    "triviaqa": 3000,
+    "bbh": 6511,
+    "humaneval": 164,
 }
+WRITTEN = ("gsm8k", "svamp", "nq_open", "triviaqa", "bbh", "humaneval")
+BY_LIKELIHOOD = [name for name in TASKS if name not in WRITTEN]
 ITEMS = [
     {"query": "Question: Is it wet?", "choices": ["yes", "no, it is dry"], "gold": 0},
     {"query": "Question: Is it hot?", "choices": ["no", "it is"], "gold": 1},
@@ -256,9 +264,9 @@ def far_sighted_llama(tmp_path_factory) -> Path:
 def test_real_items_give_what_single_rows_give(far_sighted_llama, capsys):
     """Known answer 13 on a tiny model; `camelid eval task NAME --model M --verify 20` is the same on any."""
     words = ["--model", str(far_sighted_llama), "--data", str(DATA), "--shots", "0", "--verify", "3", "--json"]
-    assert main(["eval", "task", *TASKS, *words]) == 0
+    assert main(["eval", "task", *BY_LIKELIHOOD, *words]) == 0
     found = json.loads(capsys.readouterr().out)["tasks"]
-    assert [(f["task"], f["n"]) for f in found] == [(name, 3) for name in TASKS]
+    assert [(f["task"], f["n"]) for f in found] == [(name, 3) for name in BY_LIKELIHOOD]
     assert max(f["largest_difference"] for f in found if f["task"] != "documents") < 1e-4
     assert max(f["largest_difference_a_token"] for f in found) < 1e-5
 
@@ -307,3 +315,36 @@ def test_the_list_of_tasks_counts_what_is_there(tmp_path, capsys):
     assert numbers["arc_easy"] == 3
     assert numbers["mmlu"] is None
     assert listed["data_sets"] == {}
+
+
+# --- what stood in the training data ---
+
+
+def test_with_every_score_the_questions_that_stood_in_the_training_data(tied_llama, tmp_path, capsys):
+    data = tmp_path / "data" / "benchmarks"
+    data.mkdir(parents=True)
+    questions = [
+        "Question: Why does a pond that lies in the shade stay cool for longer?",
+        "Question: Which of the rivers that we know flows north past the old mill?",
+        "Question: How would a farmer tell that the soil below his field is wet?",
+    ]
+    rows = [{"query": q, "choices": ["the long one", "the short one"], "gold": 0} for q in questions]
+    (data / "arc_easy.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    train = tmp_path / "train.jsonl"
+    # The whole second item, with its right answer, inside a longer text.
+    train.write_text(json.dumps({"text": f"Read this. {questions[1]}\nAnswer: the long one. And more."}) + "\n")
+    words = ["eval", "task", "arc_easy", "--model", str(tied_llama), "--data", str(data.parent), "--limit", "0"]
+    words += ["--precision", "float32", "--out", str(tmp_path / "out"), "--train", str(train), "--json"]
+    assert main(words) == 0
+    found = json.loads(capsys.readouterr().out)["tasks"][0]["contamination"]
+    assert (found["dirty_items"], found["training_rows"], found["too_short"]) == (["1"], 1, 0)
+    assert found["dirty"]["value"] == pytest.approx(100 / 3)
+    assert found["acc_norm_without_dirty"]["n"] == 2
+
+
+def test_a_training_file_without_text_stops_before_anything_is_asked(tied_llama, tmp_path, capsys):
+    data = write_items(tmp_path / "data")
+    (tmp_path / "empty.jsonl").write_text('{"id": "x"}\n')
+    words = ["eval", "task", "arc_easy", "--model", str(tied_llama), "--data", str(data), "--shots", "1"]
+    assert main([*words, "--out", str(tmp_path / "out"), "--train", str(tmp_path / "empty.jsonl")]) == 1
+    assert "holds no text to look for benchmark items in" in capsys.readouterr().err

@@ -8,7 +8,7 @@ the probe gives 430 GFLOP/s; on a GPU nobody has measured them yet.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from camelid.models.shape import Shape
 
@@ -39,6 +39,13 @@ PROCESS_BYTES = 1_400_000_000
 of 19 stages on a CPU, peaks were 0.1 GB above the rest of the count at its beginning and 1.0 to 1.3 GB at its end."""
 ADAM_BYTES = 16
 """A trained weight in float32, its gradient and AdamW's two moments."""
+
+
+class Drawing(NamedTuple):
+    """What of a `Sampling` costs depend on, for those that have none without torch."""
+
+    max_new_tokens: int
+    batch_rows: int
 
 
 @dataclass
@@ -106,7 +113,7 @@ class Cost:
     def sample(
         self,
         shape: Shape,
-        sampling: Sampling,
+        sampling: Sampling | Drawing,
         prompts: float,
         prompt_tokens: float,
         *,

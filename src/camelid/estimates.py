@@ -13,11 +13,11 @@ from typing import Any
 from camelid import estimates_study
 from camelid.collect.readers import read
 from camelid.collect.stage import KINDS
-from camelid.costs import Cost
-from camelid.evaluate.tasks.asking import chosen_questions
+from camelid.costs import Cost, Drawing
+from camelid.evaluate.tasks.asking import asked, chosen_questions
 from camelid.evaluate.tasks.registry import find_task
 from camelid.expected import Left, Reads, Rows, tokens_of
-from camelid.models.requests import Likelihood
+from camelid.models.requests import Generate, Likelihood, rows_at_once
 
 DATA_SECONDS = 0.2
 """Reading, checking and writing some hundred rows."""
@@ -145,7 +145,10 @@ def evaluate_version(s: Any, reads: Reads, cost: Cost) -> Left:
 
 
 def evaluate_task(s: Any, reads: Reads, cost: Cost) -> Left:
-    """Every question once and every choice once; the examples once a chunk where they are the same for all."""
+    """Every question once and every choice once; the examples once a chunk where they are the same for all.
+
+    Written answers are counted as long as they may be, each behind its own examples.
+    """
     shape, path = reads.shape("model"), reads.sources("data")[0]
     cost.load(shape)
     if isinstance(path, Path):
@@ -154,7 +157,16 @@ def evaluate_task(s: Any, reads: Reads, cost: Cost) -> Left:
         prefixes = {shots.prefix(question) for question in chosen}
         text = "".join(r[0] for q in chosen for r in q.requests[:1]) + "".join(prefixes)
         choices = "".join(r[1] for q in chosen for r in q.requests if isinstance(r, Likelihood))
-        cost.score(shape, tokens_of(text + choices), with_head=tokens_of(choices or text))
+        written = [
+            r for q in chosen for r in asked(q, shots, max_new_tokens=s.max_new_tokens) if isinstance(r, Generate)
+        ]
+        for limit in sorted({r.max_new_tokens for r in written}):
+            prompts = [r.prompt for r in written if r.max_new_tokens == limit]
+            mean = sum(map(tokens_of, prompts)) / len(prompts)
+            drawing = Drawing(limit, rows_at_once(mean, limit))
+            cost.sample(shape, drawing, len(prompts), mean, copies=s.samples)
+        if not written:
+            cost.score(shape, tokens_of(text + choices), with_head=tokens_of(choices or text))
     return {}
 
 

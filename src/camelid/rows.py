@@ -13,9 +13,11 @@ Left out: files of training data, which may be long, packed or broken (`collect/
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import os
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -66,16 +68,25 @@ def read_values(path: str | os.PathLike[str]) -> list[Value]:
     """What stands in a file, none where it is empty. Raises ValueError where it is no text, or neither JSON nor CSV."""
     path = Path(path)
     text = read_text(path)
-    found = _csv(path, text) if path.suffix.lower() in (".csv", ".tsv") else _json(path, text)
+    found = (
+        _csv(path, text)
+        if Path(str(path).removesuffix(".gz")).suffix.lower() in (".csv", ".tsv")
+        else _json(path, text)
+    )
     return [Value(number, place, value) for number, (place, value) in enumerate(found, 1)]
 
 
 def read_text(path: Path) -> str:
-    """A file's text, without a byte order mark."""
+    """A file's text, without a byte order mark; unpacked where the name ends in .gz."""
     if path.is_dir():
         raise ValueError(f"{path} is a folder; give a file")
+    content = path.read_bytes()
     try:
-        return path.read_bytes().decode("utf-8-sig")  # as bytes: line ends stay as they are, for the csv module
+        packed = path.suffix == ".gz"
+        content = gzip.decompress(content) if packed else content
+        return content.decode("utf-8-sig")  # as bytes: line ends stay as they are, for the csv module
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(f"{path} cannot be unpacked ({error}); fetch it again") from None
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{path} is no text in UTF-8 ({error.reason}, byte {error.start}); unpack it, convert it with `iconv -t "

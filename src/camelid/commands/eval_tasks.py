@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from camelid.commands import print_json, say
+from camelid.commands.shown import in_units
 from camelid.table import print_table
 
 CHECKED = ("task", "n", "rows", "largest_difference", "largest_difference_a_token", "longest_row_tokens")
@@ -54,7 +55,7 @@ def run_tasks(arguments: argparse.Namespace) -> int:
     from pydantic import ValidationError
 
     from camelid.evaluate.tasks.registry import find_task
-    from camelid.evaluate.tasks.stage import TaskSettings, evaluate_task
+    from camelid.evaluate.tasks.stage import TaskSettings, check_settings, evaluate_task
     from camelid.models.loading import resolve_model
     from camelid.models.trunk import ModelSettings
     from camelid.runs import Stage, execute
@@ -68,18 +69,25 @@ def run_tasks(arguments: argparse.Namespace) -> int:
             limit=arguments.limit,
             header=header,
             in_chat=arguments.chat,
+            max_new_tokens=arguments.max_new_tokens,
+            samples=arguments.samples,
+            temperature=arguments.temperature,
+            allow_code=arguments.allow_code,
             model=ModelSettings(precision=arguments.precision),
             seed=arguments.seed,
         )
     except ValidationError as error:
         raise ValueError(reasons(error)) from None
     chosen = [common.model_copy(update={"task": find_task(name).name}) for name in dict.fromkeys(arguments.task)]
+    for s in chosen:
+        check_settings(find_task(s.task), s)
     paths = [find_task(s.task).path(data) for s in chosen]
     model = resolve_model(arguments.model)
     if arguments.verify:
         return _verify(arguments, model, list(zip(paths, chosen, strict=True)))
+    trained_on = {"train": [Path(file) for file in arguments.train]} if arguments.train else {}
     stages = [
-        Stage(f"task-{s.task}", evaluate_task, s, {"model": model, "data": path})
+        Stage(f"task-{s.task}", evaluate_task, s, {"model": model, "data": path, **trained_on})
         for path, s in zip(paths, chosen, strict=True)
     ]
     finished = execute(stages, Path(arguments.out), announce=say)
@@ -88,15 +96,35 @@ def run_tasks(arguments: argparse.Namespace) -> int:
         print_json({"model": str(arguments.model), "tasks": [as_json(r) for r in results]})
         return 0
     print_table(["task", "measure", "value", "95% interval", "s.e.", "n", "shots"], _rows(results), right=["value"])
-    for note in sorted({r["shots_from"] for r in results if r["shots_from"]}):
-        names = ", ".join(r["task"] for r in results if r["shots_from"] == note)
-        say(f"examples of {names}: {note}")
+    for key, about in (("shots_from", "examples of "), ("rule", "")):
+        for note in sorted({r[key] for r in results if r[key]}):
+            say(f"{about}{', '.join(r['task'] for r in results if r[key] == note)}: {note}")
+    _say_contamination(results)
     return 0
+
+
+def _say_contamination(results: list[dict[str, Any]]) -> None:
+    """With every score, what of its questions stood in the training data; that nobody looked is said, too."""
+    for r in results:
+        found = r["contamination"]
+        if found is None:
+            continue
+        if "unknown" in found:
+            say(f"{r['task']}, contamination: {found['unknown']}")
+            continue
+        dirty, clean = found["dirty"], found[f"{r['headline']}_without_dirty"]
+        without = f"; {r['headline']} without them {_shown(clean['value'])}" if clean and found["dirty_items"] else ""
+        say(
+            f"{r['task']}, contamination: {in_units(dirty)}% dirty, {in_units(found['not_clean'])}% not clean "
+            f"(n = {dirty['n']}, {found['training_rows']} training rows){without}"
+        )
+    if any(r["contamination"] is None for r in results):
+        say("contamination: not looked for; name what the model was trained on with --train FILE...")
 
 
 def as_json(results: dict[str, Any]) -> dict[str, Any]:
     """One flat object: each measure by its name, with its interval and standard error."""
-    flat = {name: results[name] for name in ("task", "n", "shots", "shots_from", "headline", "contamination")}
+    flat = {name: results[name] for name in ("task", "n", "shots", "shots_from", "rule", "headline", "contamination")}
     for name, m in results["measures"].items():
         flat[name] = m["value"]
         flat[f"{name}_interval"] = [m["low"], m["high"]]

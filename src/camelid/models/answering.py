@@ -7,6 +7,7 @@ end belong to the continuation. What has nothing before it stands after the mode
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import cast
 
 import torch
@@ -14,26 +15,33 @@ import torch
 from camelid.models.likelihood import RowScores, row_scores
 from camelid.models.policy import Policy
 from camelid.models.prefix_tree import Asked
-from camelid.models.requests import Answer, Generate, Likelihood, Request, Rolling, Scored, Written
+from camelid.models.requests import Answer, Generate, Likelihood, Request, Rolling, Scored, Written, rows_at_once
 from camelid.models.sampler import Sampling
+from camelid.runs import derived_seed
 from camelid.types import Message
 
 Tick = Callable[[int], None]
+TAIL_TOKENS = 32
+"""Where a stop string is looked for while text is written: longer than any that we know, whatever its tokens."""
 
 
 class Answerer:
-    """Answers requests with one model. `in_chat` puts what is asked into a user's turn of the model's chat format."""
+    """Answers requests with one model. `in_chat` puts what is asked into a user's turn of the model's chat format.
 
-    def __init__(self, policy: Policy, *, in_chat: bool = False):
+    Text is written greedily unless there is a temperature; it is then drawn by `answer`'s seed.
+    """
+
+    def __init__(self, policy: Policy, *, in_chat: bool = False, temperature: float = 0.0):
         self.policy = policy
         self.in_chat = in_chat
+        self.temperature = temperature
         self.context_tokens: int = policy.model.config.max_position_embeddings
 
-    def answer(self, requests: Sequence[Request], tick: Tick = lambda requests: None) -> list[Answer]:
+    def answer(self, requests: Sequence[Request], tick: Tick = lambda requests: None, *, seed: int = 0) -> list[Answer]:
         """The answers in the order of the requests, which may be of several kinds."""
         pairs = iter(self.likelihoods([r for r in requests if isinstance(r, Likelihood)], tick))
         texts = iter(self.rolling([r for r in requests if isinstance(r, Rolling)], tick))
-        written = iter(self.generate([r for r in requests if isinstance(r, Generate)], tick))
+        written = iter(self.generate([r for r in requests if isinstance(r, Generate)], tick, seed=seed))
         sources: dict[type, Iterator[Answer]] = {Likelihood: pairs, Rolling: texts, Generate: written}
         return [next(sources[type(request)]) for request in requests]
 
@@ -49,19 +57,26 @@ class Answerer:
         tick(len(requests))
         return [_sum(RowScores(*map(torch.cat, zip(*own, strict=True)))) for own in parts]
 
-    def generate(self, requests: Sequence[Generate], tick: Tick = lambda rows: None) -> list[Written]:
-        """Greedy text after each prompt, cut before the first stop."""
+    def generate(self, requests: Sequence[Generate], tick: Tick = lambda rows: None, *, seed: int = 0) -> list[Written]:
+        """Text after each prompt, cut before the first stop; writing ends there, too."""
         answers: dict[int, Written] = {}
         for limit in sorted({request.max_new_tokens for request in requests}):
             chosen = [i for i, request in enumerate(requests) if request.max_new_tokens == limit]
             prompts = [self.prompt_ids(requests[i].prompt) for i in chosen]
-            drawn = self.policy.sample(prompts, Sampling(temperature=0, max_new_tokens=limit), seed=0, tick=tick)
+            rows = rows_at_once(max(map(len, prompts)), limit)
+            sampling = Sampling(temperature=self.temperature, max_new_tokens=limit, batch_rows=rows)
+            enough = partial(self._has_stop, [requests[i].stop for i in chosen])
+            drawn = self.policy.sample(prompts, sampling, seed=derived_seed(seed, limit), tick=tick, enough=enough)
             for i, (sample,) in zip(chosen, drawn, strict=True):
                 text = self.policy.tokenizer.decode(sample.ids, skip_special_tokens=True)
                 ends = [text.index(stop) for stop in requests[i].stop if stop and stop in text]
                 text = text[: min(ends)] if ends else text
                 answers[i] = Written(text, sample.finished or bool(ends), len(sample.ids))
         return [answers[i] for i in range(len(requests))]
+
+    def _has_stop(self, stops: Sequence[Sequence[str]], number: int, ids: list[int]) -> bool:
+        tail = self.policy.tokenizer.decode(ids[-TAIL_TOKENS:], skip_special_tokens=True) if stops[number] else ""
+        return any(stop in tail for stop in stops[number] if stop)
 
     def rows(self, requests: Sequence[Request]) -> list[Asked]:
         """The token rows behind requests for likelihoods, as `answer` scores them."""

@@ -114,11 +114,19 @@ class Policy:
         seed: int,
         num_samples: int = 1,
         tick: Callable[[int], None] = lambda rows: None,
+        enough: Callable[[int, list[int]], bool] | None = None,
     ) -> list[list[Sample]]:
         """`num_samples` completions of each prompt, with their log-probabilities at the sampling temperature."""
         with self.trunk.autocast():
             return sample(
-                self.model, prompts, sampling, self.chat.stop_ids, seed=seed, num_samples=num_samples, tick=tick
+                self.model,
+                prompts,
+                sampling,
+                self.chat.stop_ids,
+                seed=seed,
+                num_samples=num_samples,
+                tick=tick,
+                enough=enough,
             )
 
     @torch.no_grad()

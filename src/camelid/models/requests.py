@@ -8,6 +8,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+MOST_ROWS = 256
+CACHE_TOKENS = 2**15
+"""Tokens of prompts and answers in the cache at once, which bounds the rows written side by side: for SmolLM2 1.5 GB in
+float32. 256 rows behind eight worked examples would take 18 GB."""
+
 
 class Likelihood(NamedTuple):
     """How likely is `continuation` after `context`?"""
@@ -67,3 +72,8 @@ class Written(NamedTuple):
 
 
 Answer = Scored | Written
+
+
+def rows_at_once(prompt_tokens: float, max_new_tokens: int) -> int:
+    """How many answers are written side by side behind prompts of so many tokens."""
+    return max(1, min(MOST_ROWS, CACHE_TOKENS // int(prompt_tokens + max_new_tokens)))

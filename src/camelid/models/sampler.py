@@ -8,6 +8,7 @@ rows have finished around it. Left out: replacing finished rows by waiting ones,
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -49,7 +50,7 @@ class Sample(NamedTuple):
     logprobs: list[float]
     """Of each token under the distribution that it was drawn from (temperature applied; at 0, temperature 1)."""
     finished: bool
-    """True if it ended with an end of turn, False if it was cut."""
+    """True if it ended with an end of turn, False if it was cut (by `max_new_tokens`, or by `enough`)."""
 
 
 class SlotCache:
@@ -106,8 +107,12 @@ def sample(
     seed: int,
     num_samples: int = 1,
     tick: Callable[[int], None] = lambda rows: None,
+    enough: Callable[[int, list[int]], bool] | None = None,
 ) -> list[list[Sample]]:
-    """`num_samples` completions of each prompt. `tick` is called with the number of rows that have just ended."""
+    """`num_samples` completions of each prompt. `tick` is called with the number of rows that have just ended.
+
+    `enough` sees each completion grow (number of its prompt, ids so far) and may end it: that is how stop strings work.
+    """
     for index, prompt in enumerate(prompts):
         if not len(prompt):
             raise ValueError(f"prompt {index} has no token; render it with the chat format first")
@@ -123,7 +128,8 @@ def sample(
     for start in range(0, len(prompts), per_batch):
         part = prompts[start : start + per_batch]
         seeds = [derived_seed(seed, start + p, k) for p in range(len(part)) for k in range(num_samples)]
-        drawn = _sample_batch(model, part, num_samples, sampling, set(stop_ids), seeds, tick)
+        stopped = partial(_stopped, enough, start, num_samples) if enough else None
+        drawn = _sample_batch(model, part, num_samples, sampling, set(stop_ids), seeds, tick, stopped)
         result += [drawn[i : i + num_samples] for i in range(0, len(drawn), num_samples)]
     return result
 
@@ -136,6 +142,7 @@ def _sample_batch(
     stop_ids: set[int],
     seeds: list[int],
     tick: Callable[[int], None],
+    stopped: Callable[[int, list[int]], bool] | None,
 ) -> list[Sample]:
     device = next(model.parameters()).device
     uniforms = torch.stack(
@@ -158,17 +165,25 @@ def _sample_batch(
                 ids[row].append(token)
                 logprobs[row].append(logprob)
         ended = alive & torch.isin(tokens, stops)
+        if stopped:
+            rows = zip(running.tolist(), alive.tolist(), strict=True)
+            ended |= torch.tensor([lives and stopped(row, ids[row]) for row, lives in rows], device=device)
         tick(int(ended.sum()))
         alive &= ~ended
         if not alive.any() or step + 1 == sampling.max_new_tokens:
             break
         if alive.float().mean() < COMPACT_BELOW:
-            rows = alive.nonzero()[:, 0]
-            cache.keep(rows)
-            running, tokens, alive = running[rows], tokens[rows], alive[rows]
+            kept = alive.nonzero()[:, 0]
+            cache.keep(kept)
+            running, tokens, alive = running[kept], tokens[kept], alive[kept]
         hidden = _decode(model, tokens, cache)
     tick(int(alive.sum()))
     return [Sample(i, p, bool(i) and i[-1] in stop_ids) for i, p in zip(ids, logprobs, strict=True)]
+
+
+def _stopped(enough: Callable[[int, list[int]], bool], start: int, copies: int, row: int, ids: list[int]) -> bool:
+    """`enough` for a row of a batch whose first prompt is number `start`."""
+    return enough(start + row // copies, ids)
 
 
 def _prefill(model: Any, prompts: Sequence[Sequence[int]], cache: SlotCache) -> Tensor:

@@ -14,6 +14,13 @@ def add(verbs: Any, command: Command) -> None:
     task.add_argument("--shots", type=int, default=None, help="worked examples (default: the task's own number)")
     task.add_argument("--limit", type=int, default=0, help="ask only so many questions, drawn by the seed")
     task.add_argument("--header", default="", metavar="FILE", help="text before the examples; {group}: the subject")
+    task.add_argument("--max-new-tokens", type=int, default=None, help="longest answer, where one is written")
+    task.add_argument("--samples", type=int, default=1, help="answers to each question, for pass@k")
+    task.add_argument("--temperature", type=float, default=0.0, help="of written answers; 0: the likeliest token")
+    task.add_argument("--allow-code", action="store_true", help="run code that the model writes, within limits")
+    task.add_argument(
+        "--train", nargs="+", default=[], metavar="FILE", help="training files, in which the questions are looked for"
+    )
     task.add_argument("--chat", action="store_true", help="ask in the model's chat format")
     task.add_argument("--seed", type=int, default=0)
     task.add_argument("--out", default="runs/tasks", metavar="FOLDER", help="where records and results are left")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from camelid.evaluate.tasks.shots import Shots
 from camelid.evaluate.tasks.task import Question, Task
-from camelid.models.requests import Request
+from camelid.models.requests import Generate, Request
 from camelid.types import draw
 
 
@@ -20,7 +20,14 @@ def chosen_questions(
     return draw(every, limit, seed), Shots(task, path, every, task.shots if shots is None else shots, seed)
 
 
-def asked(question: Question, shots: Shots) -> list[Request]:
-    """The question's requests with the examples in front."""
-    prefix = shots.prefix(question)
-    return [request.after(prefix) for request in question.requests]
+def asked(question: Question, shots: Shots, *, max_new_tokens: int | None = None, samples: int = 1) -> list[Request]:
+    """The question's requests with the examples in front; those to be written `samples` times each."""
+    prefix, requests = shots.prefix(question), list[Request]()
+    for request in question.requests:
+        request = request.after(prefix)
+        if isinstance(request, Generate):
+            limit = max_new_tokens or request.max_new_tokens
+            requests += [request._replace(max_new_tokens=limit)] * samples
+        else:
+            requests.append(request)
+    return requests

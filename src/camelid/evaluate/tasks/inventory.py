@@ -8,12 +8,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from camelid.evaluate.tasks.bbh import NOT_BBH
 from camelid.evaluate.tasks.mmlu import read_split
 from camelid.evaluate.tasks.reading import json_lines
 from camelid.evaluate.tasks.registry import TASKS
-
-NOT_BBH = frozenset({"chinese_remainder_theorem", "matrixshapes", "schedule_meeting"})
-"""Files of the same format in the same folder that are no part of BIG-bench Hard (arXiv:2210.09261)."""
 
 
 def count_tasks(data: Path) -> list[dict[str, Any]]:

@@ -5,15 +5,21 @@ from __future__ import annotations
 from camelid.evaluate.tasks import (
     arc_challenge,
     arc_easy,
+    bbh,
     boolq,
     commonsense_qa,
     copa,
     documents,
+    gsm8k,
     hellaswag,
+    humaneval,
     lambada,
     mmlu,
+    nq_open,
     openbookqa,
     piqa,
+    svamp,
+    triviaqa,
     truthfulqa,
     winogrande,
 )
@@ -33,6 +39,12 @@ MODULES = (
     copa,
     lambada,
     documents,
+    gsm8k,
+    svamp,
+    nq_open,
+    triviaqa,
+    bbh,
+    humaneval,
 )
 TASKS: dict[str, Task] = {module.TASK.name: module.TASK for module in MODULES}
 

@@ -47,6 +47,8 @@ class Measure(NamedTuple):
     unit: str
     """ "%" for shares, which are shown times 100; else what it is counted in."""
     estimate: Callable[[Sequence[Scores]], Estimate]
+    samples: int = 1
+    """Answers to each question that it needs; left out where there are fewer."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Task:
     read: Callable[[Path], list[Any]]
     ask: Callable[[int, Any], Question]
     """From the number of the row and the row."""
-    score: Callable[[Question, Sequence[Answer]], dict[str, float]]
+    score: Callable[[Question, Sequence[Answer]], dict[str, Any]]
     measures: tuple[Measure, ...]
     headline: str
     """Name of the measure that stands for the task."""
@@ -68,10 +70,16 @@ class Task:
     """Worked examples by default."""
     read_shots: Callable[[Path], list[Any]] | None = None
     """Rows to make examples from, used in their order and within their group. None: the task's own rows."""
+    shots_from: str = "the benchmark's own examples, in their order"
+    """What the result says of the rows of `read_shots`."""
     separator: str = "\n\n"
     """Between examples, and between the last one and the question."""
     folder: str = "benchmarks"
     """Where in the data `source` lies."""
+    rule: str = ""
+    """What the result says of answers that do not parse."""
+    runs_code: bool = False
+    """Whether its scorer runs what the model wrote."""
 
     def path(self, data: Path) -> Path:
         """Its file below a folder of data. Raises ValueError where there is none."""
