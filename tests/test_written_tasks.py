@@ -326,7 +326,7 @@ def test_a_bad_row_is_an_error_that_says_which(task, row, message, tmp_path):
 def test_files_that_are_not_what_they_seem(tmp_path):
     broken = tmp_path / "humaneval.jsonl.gz"
     broken.write_bytes(b"not gzip")
-    with pytest.raises(ValueError, match="humaneval.jsonl.gz cannot be unpacked .Not a gzipped file"):
+    with pytest.raises(ValueError, match=r"humaneval\.jsonl\.gz cannot be unpacked \(Not a gzipped file"):
         TASKS["humaneval"].questions(broken)
     (tmp_path / "bbh").mkdir()
     (tmp_path / "bbh/navigate.json").write_text('["a"]')
