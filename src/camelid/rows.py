@@ -3,8 +3,8 @@
 A JSON array gives a row an element, JSON Lines a row a line, and one object over many lines is one row, or, where it
 holds a list under `data`, `annotations` or `verdicts`, the rows of that list. CSV may come back from a spreadsheet:
 with a byte order mark, or with semicolons or tabs between the fields; its values are texts. What rows mean is the
-business of the caller. Left out: files of training data, which may be long, packed or broken (`collect/files.py`), and our own records
-(`types.read_records`). Imports no torch.
+business of the caller. Left out: files of training data, which may be long, packed or broken (`collect/files.py`), and
+our own records (`types.read_records`). Imports no torch.
 
     for row in read_rows("answers.jsonl", "prompt and text"):
         print(row.place, row.values["text"])
