@@ -117,6 +117,7 @@ def test_a_second_score_in_the_same_rows(tmp_path, capsys):
         ('{"id": 1}', "line 1: no scores (its keys are id)"),
         ('[[1, "a"]]', "'a' is no score"),
         ("[[1, NaN]]", "nan is no score"),
+        ("[[1, 1" + "0" * 400 + "]]", "is no score"),  # beyond any float
         ("[[]]", "a list of numbers is wanted"),
         ('{"prompt_id": "a", "score": null}', "None is no score"),
         ('{"prompt_id": "a", "scores": [1]}\n{"prompt_id": "a", "scores": [2]}', "a list of scores already"),

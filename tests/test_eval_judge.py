@@ -216,6 +216,7 @@ def test_tokens_that_nobody_counted_are_unknown_and_not_zero(capsys, tmp_path, f
         ('{"j": {"input": -1, "output": 2}}', "must be numbers from 0 up"),
         ('{"j": {"input": "dear", "output": 2}}', "each for a million tokens"),
         ("[]", "each for a million tokens"),
+        ('{"j": {"input": 1' + "0" * 400 + ', "output": 2}}', "each for a million tokens"),
     ],
 )
 def test_wrong_price_tables(capsys, tmp_path, files, table, problem):

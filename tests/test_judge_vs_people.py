@@ -108,7 +108,7 @@ def test_items_meet_by_name_or_by_place(tmp_path):
         judge_against_people(judge, Verdicts("p", {"9": "tie"}))
     with pytest.raises(ValueError, match="p has no verdict on 1 items of judge, such as '11'"):
         judge_against_people(judge, Verdicts("p", {"9": "tie", "12": "tie"}))
-    with pytest.raises(ValueError, match="none of the 2 items has a verdict on both sides"):
+    with pytest.raises(ValueError, match="judge and p: none of the 2 items has a verdict on both sides"):
         judge_against_people(judge, Verdicts("p", {"9": None, "11": None}))
 
 

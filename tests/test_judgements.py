@@ -108,3 +108,5 @@ def test_a_win_rate_needs_one_pair_of_models():
     judgements = [from_alpaca_eval(row()), from_alpaca_eval(row(generator_2="newest"))]
     with pytest.raises(ValueError, match=r"2 second models \(new, newest\).*camelid eval rank"):
         two_models(Path("f.json"), judgements)
+    with pytest.raises(ValueError, match=r"f\.json: the models are .* and ' '; .* a model with a name"):
+        two_models(Path("f.json"), [from_alpaca_eval(row(generator_2=" "))])

@@ -101,6 +101,27 @@ def test_missing_and_invalid_ratings_are_counted_and_in_no_figure(tmp_path):
     assert found["pairs"]["1-2"]["n"] == 4
 
 
+def test_pandalms_verdicts_in_words_are_its_codes_and_other_words_are_not(tmp_path):
+    names = ("annotator1", "annotator2", "annotator3")
+    codes = [(1, 1, 2), (2, 0, 2), (0, 0, 1), (2, 2, 2)]
+    in_words = {1: "A", 2: "response2", 0: "Tie"}
+
+    def table(values):
+        pair = {"response1": "a", "response2": "b"}
+        return write(tmp_path / "t.jsonl", [pair | dict(zip(names, row, strict=True)) for row in values])
+
+    expected = agreement(read_ratings(table(codes)))
+    assert agreement(read_ratings(table([[in_words[code] for code in row] for row in codes]))) == expected
+    with pytest.raises(ValueError, match="none of the labels, such as 'banana', is on the scale 1, 0, 2"):
+        read_ratings(table([["banana"] * 3] * 2))
+
+
+def test_rows_of_one_id_that_differ_are_let_be(tmp_path):
+    # PandaLM's idx may name an instruction that several pairs share.
+    rows = [{"idx": 1, "annotator1": 1, "annotator2": label} for label in (1, 2)]
+    assert agreement(read_ratings(write(tmp_path / "t.jsonl", rows)))["n"] == 2
+
+
 def test_raters_who_all_say_the_same_leave_kappa_undefined_and_json_clean():
     same = build("f", ["1", "2"], ["annotator1", "annotator2"], [[1, 1], [1, 1]])
     found = json.loads(json.dumps(agreement(same), allow_nan=False))
@@ -160,6 +181,7 @@ def test_names_of_raters_columns(name, rater):
         ("e.json", '[{"annotator1": null, "annotator2": ""}]', "no rating in annotator1, annotator2"),
         ("e.json", '[{"annotator1": 1, "annotator2": null}]', "no item has two ratings"),
         ("e.csv", "item,rater,label\n1,x,1\n1,x,2\n", "row 2: x has rated item 1 before"),
+        ("e.csv", "id,rater_a,rater_b\n1,x,y\n2,x,x\n1,x,y\n", "row 3: the same as row 1; it would count twice"),
     ],
 )
 def test_wrong_files_are_one_line_of_error(tmp_path, capsys, name, content, said):

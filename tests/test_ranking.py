@@ -118,7 +118,7 @@ def test_the_models_of_alpaca_eval_stand_in_the_order_of_their_win_rates(capsys)
     ("rows", "words", "message"),
     [
         ([judgement(0, "a", "b", 1.0), judgement(0, "c", "d", 1.0)], (), "a, b | c, d"),
-        ([judgement(0, "a", "b", None)], (), "all 1 judgements failed"),
+        ([judgement(0, "a", "b", None)], (), "bad.jsonl: all 1 judgements failed"),
         ([judgement(0, "a", "a", 1.0)], (), "a is compared with itself"),
         ([judgement(0, "a", "b", 1.0)], ("--anchor", "z"), "no model 'z' to anchor the scale at; there are a, b"),
         ([], (), "is empty"),

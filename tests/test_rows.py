@@ -6,7 +6,7 @@ import pytest
 
 from camelid.commands.shown import from_keys, in_percent, in_units, percent_keys
 from camelid.functional.statistics import Estimate, bootstrap_mean
-from camelid.rows import columns, read_rows, read_values
+from camelid.rows import columns, finite, read_rows, read_values
 
 ROWS = [{"a": "one\u2028two", "b": "x, y; z"}, {"a": "line\nbreak", "b": ""}]
 
@@ -19,6 +19,7 @@ def written(path, content):
 @pytest.mark.parametrize(
     ("name", "content", "places"),
     [
+        ("f.json", json.dumps({"annotations": ROWS}), ["row 1", "row 2"]),
         ("f.json", json.dumps(ROWS, indent=1), ["row 1", "row 2"]),
         ("f.json", "\ufeff" + json.dumps(ROWS, ensure_ascii=False), ["row 1", "row 2"]),
         ("f.json", json.dumps({"summary": {}, "verdicts": ROWS}), ["row 1", "row 2"]),
@@ -72,12 +73,23 @@ def test_values_that_are_no_objects(tmp_path, content, values):
         ("f.csv", 'a,b\n"1\r2",\0\r"', "f.csv"),
         ("f.csv", "gr\xfcn,b\n".encode("latin-1"), "f.csv is no text in UTF-8 (invalid start byte, byte 2)"),
         ("f.json", b"\x1f\x8b\x08", "unpack it, convert it"),
+        ("f.json", "[" * 100_000, "f.json: brackets nested too deep"),
+        ("f.json", '{"a": ' + "9" * 5000 + "}", "f.json: a number with thousands of digits"),
+        ("f.json", '{"a": 1}\n{"a": ' + "9" * 5000 + "}", "f.json, line 2: a number with thousands of digits"),
     ],
 )
 def test_what_is_no_row_is_named_with_its_place(tmp_path, name, content, said):
     with pytest.raises(ValueError) as error:
         read_rows(written(tmp_path / name, content), "a prompt")
     assert f"{tmp_path}" in str(error.value) and said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [(3, 3.0), (0.5, 0.5), *((wrong, None) for wrong in (True, "3", None, float("nan"), -float("inf"), 10**400, [1]))],
+)
+def test_what_is_a_finite_number(value, number):
+    assert finite(value) == number
 
 
 def test_a_folder_and_a_file_that_is_not_there(tmp_path):

@@ -114,7 +114,8 @@ def test_alpaca_evals_annotations_in_both_orders(tmp_path):
         ([{"scores": [1, 2]}], "scores in one order only"),
         ([{"x": 1}], "no judgements in both orders"),
         ([], "is empty"),
-        ([{"scores": "?", "scores_reverse": "?"}], "none of the 1 pairs has a verdict in both orders"),
+        ([{"scores": [10**400, 1], "scores_reverse": [1, 2]}], "r.json: none of the 1 pairs has a verdict"),
+        ([{"scores": "?", "scores_reverse": "?"}], "r.json: none of the 1 pairs has a verdict in both orders"),
     ],
 )
 def test_wrong_files_are_one_line_of_error(tmp_path, capsys, rows, said):

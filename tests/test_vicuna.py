@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from camelid.cli import main
 from camelid.evaluate.vicuna import parse_scores, read_review, score_review_set, sum_up
 
 DATA = Path(os.environ.get("CAMELID_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")) / "vicuna_eval"
@@ -62,6 +63,51 @@ def write(path: Path, rows: list[dict]) -> None:
     path.write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"score": "89"}, 'score is "89", not two numbers'),  # and not 8 and 9
+        ({"score": ["8", "9"]}, "not two numbers"),
+        ({"score": [8]}, "not two numbers"),
+        ({"score": [8, 9, 1]}, "not two numbers"),
+        ({"score": [True, False]}, "not two numbers"),
+        ({"question_id": None}, "question_id is to be a number"),
+        ({"question_id": [2]}, "question_id is to be a number"),
+        ({"text": 5}, "text a text"),
+    ],
+)
+def test_what_is_no_review_is_one_line_of_error(tmp_path, capsys, wrong, said):
+    path = tmp_path / "review_a_b.jsonl"
+    write(path, [row(1, "8 9"), row(2, "8 9") | wrong])
+    assert main(["eval", "vicuna", str(path), "--json"]) == 1
+    out, error = capsys.readouterr()
+    assert (out, error.count("\n")) == ("", 1)
+    assert f"{path}, line 2: not a review" in error and said in error
+
+
+def test_scores_that_are_null_monstrous_or_no_number_are_invalid():
+    wrong = [None, [10**400, 1], [float("nan"), 1], [float("inf"), 1], [11, 3]]
+    assert all(read_review(row(1, "8 9", score=score)).scores is None for score in wrong)
+
+
+def test_a_folder_of_review_sets_stands_for_all_of_them(tmp_path, capsys):
+    for name, text in (("one", "8 9"), ("two", "0 5")):
+        (tmp_path / "review" / name).mkdir(parents=True)
+        write(tmp_path / "review" / name / "review_a_b.jsonl", [row(1, text), row(2, text)])
+    assert main(["eval", "vicuna", str(tmp_path), "--json"]) == 0
+    files = json.loads(capsys.readouterr().out)["files"]
+    assert [f["file"] for f in files] == ["review/one/review_a_b.jsonl", "review/two/review_a_b.jsonl"]
+    assert [(f["first_sum"], f["second_sum"], f["ratio"], f["ratio_percent"]) for f in files] == [
+        (16, 18, 1.125, 112.5),
+        (0, 10, None, None),  # nothing to divide by
+    ]
+    assert main(["eval", "vicuna", str(tmp_path)]) == 0
+    table = capsys.readouterr().out
+    assert "review/one" in table and "nan" not in table
+    assert main(["eval", "vicuna", str(tmp_path / "review" / "one")]) == 0
+    assert "set" not in capsys.readouterr().out
+
+
 def test_wrong_folders_and_wrong_questions_are_errors(tmp_path):
     questions = tmp_path / "question.jsonl"
     write(questions, [{"question_id": 1, "category": "math"}])
@@ -69,6 +115,10 @@ def test_wrong_folders_and_wrong_questions_are_errors(tmp_path):
         score_review_set(tmp_path, questions)
     with pytest.raises(ValueError, match="there are math"):
         score_review_set(tmp_path, questions, category="maths")
+    write(questions, [{"question_id": [1], "category": "math"}])
+    with pytest.raises(ValueError, match="line 1: not a question"):
+        score_review_set(tmp_path, questions)
+    write(questions, [{"question_id": 1, "category": "math"}])
     write(tmp_path / "review_a_b.jsonl", [row(1, "8 9"), row(1, "8 9")])
     with pytest.raises(ValueError, match="reviewed twice"):
         score_review_set(tmp_path, questions)

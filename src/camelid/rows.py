@@ -1,10 +1,10 @@
 """Rows of a small file, whoever wrote it: JSON, JSON Lines, CSV; one reader for all that is read whole.
 
 A JSON array gives a row an element, JSON Lines a row a line, and one object over many lines is one row, or, where it
-holds a list under `data` or `verdicts`, the rows of that list. CSV may come back from a spreadsheet: with a byte order
-mark, or with semicolons or tabs between the fields; its values are texts. What rows mean is the business of the caller.
-Left out: files of training data, which may be long, packed or broken (`collect/files.py`), and our own records
-(`types.read_records`). Imports no torch.
+holds a list under `data`, `annotations` or `verdicts`, the rows of that list. CSV may come back from a spreadsheet:
+with a byte order mark, or with semicolons or tabs between the fields; its values are texts. What rows mean is the
+business of the caller. Left out: files of training data, which may be long, packed or broken (`collect/files.py`), and
+our own records (`types.read_records`). Imports no torch.
 
     for row in read_rows("answers.jsonl", "prompt and text"):
         print(row.place, row.values["text"])
@@ -16,6 +16,7 @@ import csv
 import gzip
 import io
 import json
+import math
 import os
 import zlib
 from collections.abc import Iterable
@@ -24,7 +25,7 @@ from typing import Any, NamedTuple
 
 MAX_FIELD = 10_000_000
 """Characters in one field of a CSV file; answers can be longer than the csv module's own limit."""
-HOLDERS = ("data", "verdicts")
+HOLDERS = ("data", "annotations", "verdicts")
 """Names under which one object may hold the rows."""
 
 
@@ -99,9 +100,19 @@ def columns(rows: Iterable[Row]) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in row.values))
 
 
+def finite(value: Any) -> float | None:
+    """A JSON number as a float; None for anything else: texts, true, NaN, Infinity, whole numbers beyond a float."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
+
+
 def _json(path: Path, text: str) -> list[tuple[str, Any]]:
     try:
-        whole = json.loads(text)
+        whole = _loads(str(path), text)
     except json.JSONDecodeError as error:
         return _lines(path, text, error)
     if isinstance(whole, dict):
@@ -113,13 +124,25 @@ def _json(path: Path, text: str) -> list[tuple[str, Any]]:
     return [(f"{path}, line {number}", whole)]
 
 
+def _loads(place: str, text: str) -> Any:
+    """`json.loads`, whose errors about monstrous values name no file. Raises JSONDecodeError where it is no JSON."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except RecursionError:
+        raise ValueError(f"{place}: brackets nested too deep to be rows; is this the right file?") from None
+    except ValueError:  # Python reads no whole number of more than 4300 digits
+        raise ValueError(f"{place}: a number with thousands of digits; is this the right file?") from None
+
+
 def _lines(path: Path, text: str, as_a_whole: json.JSONDecodeError) -> list[tuple[str, Any]]:
     """A value a line, in a text that is not one value; `as_a_whole` says why it is not."""
     values: list[tuple[str, Any]] = []
     for number, line in enumerate(text.split("\n"), 1):  # not splitlines(): U+2028 may stand inside a text
         if line.strip():
             try:
-                values.append((f"{path}, line {number}", json.loads(line)))
+                values.append((f"{path}, line {number}", _loads(f"{path}, line {number}", line)))
             except json.JSONDecodeError as here:
                 # An array, or an object over many lines, breaks where it breaks, not in its first line.
                 many = not values and line.lstrip()[0] in "[{" and as_a_whole.lineno > number

@@ -47,6 +47,9 @@ def _how_often(replies: Sequence[Reply], as_json: bool) -> int:
 
 
 def _against_people(files: Mapping[str, Sequence[Reply]], as_json: bool) -> int:
+    without = next((path for path, replies in files.items() if not agreed(replies)), None)
+    if without:
+        raise ValueError(f"{without}: no answer has two human labels that agree, in annotation_1 and annotation_2")
     checks = {path: check_rule(replies) for path, replies in files.items()}
     every = check_rule([r for replies in files.values() for r in replies])
     learnt = learnt_elsewhere(files) if len(files) > 1 else {}

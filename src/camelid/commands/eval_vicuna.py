@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import math
+from pathlib import PurePosixPath
 from typing import Any
 
 from camelid.commands import print_json, say
@@ -19,23 +21,29 @@ def vicuna(arguments: argparse.Namespace) -> int:
         print_json({"files": [_as_json(pair) for pair in pairs]})
         return 0
     rows = [
-        [p.first, p.second, f"{p.first_total:g}", f"{p.second_total:g}", f"{p.relative:.2f}"]
+        [p.first, p.second, f"{p.first_total:g}", f"{p.second_total:g}"]
+        + ["-" if math.isnan(p.relative) else f"{p.relative:.2f}"]
         + [str(count) for count in (p.wins, p.ties, p.losses, p.num_invalid)]
         for p in pairs
     ]
-    print_table(COLUMNS, rows, right=COLUMNS[2:])
+    folders = [str(PurePosixPath(p.file).parent) for p in pairs]
+    if len(set(folders)) > 1:  # names of models may be the same in two review sets
+        print_table(("set", *COLUMNS), [[f, *row] for f, row in zip(folders, rows, strict=True)], right=COLUMNS[2:])
+    else:
+        print_table(COLUMNS, rows, right=COLUMNS[2:])
     say("one order of display only, first answer first: this judge favours that place; compare new models in both")
     return 0
 
 
 def _as_json(pair: PairScores) -> dict[str, Any]:
     return {
-        "file": f"review_{pair.first}_{pair.second}.jsonl",
+        "file": pair.file,
         "first": pair.first,
         "second": pair.second,
         "first_sum": pair.first_total,
         "second_sum": pair.second_total,
-        "ratio": pair.second_total / pair.first_total,
+        "ratio": pair.relative / 100,
+        "ratio_percent": pair.relative,
         "wins": pair.wins,
         "ties": pair.ties,
         "losses": pair.losses,

@@ -122,7 +122,7 @@ def read_difficulty(path: str | os.PathLike[str]) -> dict[str, float]:
     for _, place, row in rows:
         try:
             difficulty = float(row["instruction_difficulty"])
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             difficulty = math.nan
         if not math.isfinite(difficulty):
             raise ValueError(f"{place}: {row.get('instruction_difficulty')!r} is no difficulty")

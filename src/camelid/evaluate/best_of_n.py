@@ -11,14 +11,13 @@ here.
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from camelid.functional.best_of_n import best_of_n_kl_bound, expected_best_of_n, expected_second_score
 from camelid.functional.drift import Step, goodhart_step
 from camelid.functional.statistics import Estimate, bootstrap_mean
-from camelid.rows import Value, read_values
+from camelid.rows import Value, finite, read_values
 
 Scores = dict[str, list[float]]
 """The scores of each prompt's samples, by prompt, in the order of the file."""
@@ -106,7 +105,10 @@ def read_samples(path: str | Path, key: str = "score") -> Scores:
 def _numbers(place: str, values: Any) -> list[float]:
     if not isinstance(values, list) or not values:
         raise ValueError(f"{place}: its scores are {json.dumps(values)[:40]}; a list of numbers is wanted")
+    numbers = []
     for value in values:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise ValueError(f"{place}: {value!r} is no score; every sample needs a finite number")
-    return [float(value) for value in values]
+        number = finite(value)
+        if number is None:
+            raise ValueError(f"{place}: {value!r:.40} is no score; every sample needs a finite number")
+        numbers.append(number)
+    return numbers

@@ -78,7 +78,7 @@ def from_alpaca_eval(row: dict[str, Any]) -> Judgement:
 
 
 def two_models(path: str | os.PathLike[str], judgements: Sequence[Judgement]) -> tuple[str, str]:
-    """The names of the one first and the one second model. Raises ValueError where there are more."""
+    """The names of the one first and the one second model. Raises ValueError where there are more, or no names."""
     for which, names in (
         ("first", {j.first_model for j in judgements}),
         ("second", {j.second_model for j in judgements}),
@@ -89,7 +89,10 @@ def two_models(path: str | os.PathLike[str], judgements: Sequence[Judgement]) ->
                 f"{path} has {len(names)} {which} models ({some}); a win rate is of one model against one other: "
                 "give a file a pair, or rank them all with `camelid eval rank`"
             )
-    return judgements[0].first_model, judgements[0].second_model
+    first, second = judgements[0].first_model, judgements[0].second_model
+    if not first.strip() or not second.strip():
+        raise ValueError(f"{path}: the models are {first!r} and {second!r}; a win rate is of a model with a name")
+    return first, second
 
 
 def _from_code(code: object) -> float | None:

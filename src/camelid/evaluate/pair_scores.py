@@ -6,12 +6,11 @@ order of the pairs, as many as there are. An evaluation leaves such a file as sc
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from camelid.rows import Row, read_rows
+from camelid.rows import Row, finite, read_rows
 from camelid.types import Preference
 
 
@@ -45,7 +44,7 @@ def read_pair_scores(path: Path, preferences: Sequence[Preference]) -> list[Pair
 
 def _score(row: Row) -> PairScore:
     values = [row.values.get(name) for name in ("chosen", "rejected")]
-    numbers = [float(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v)]
+    numbers = [number for value in values if (number := finite(value)) is not None]
     if len(numbers) < 2:
         raise ValueError(f"{row.place}: chosen and rejected are {values}; both must be numbers, the scores")
     return PairScore(*numbers)

@@ -62,7 +62,10 @@ def rank_files(
     """
     read = [j for path in paths for j in read_judgements(path)]
     valid = [j for j in read if j.preference is not None]
-    models = _models(read, valid, anchor)
+    if not valid:
+        files = ", ".join(map(str, paths))
+        raise ValueError(f"{files}: all {len(read)} judgements failed; there is nothing to rank")
+    models = _models(valid, anchor)
     won, pairs = _won(valid, models)
     check_connected(_matrix(won.sum(axis=0)[None], pairs, len(models))[0], models)
 
@@ -84,9 +87,7 @@ def rank_files(
     return Ranking(tuple(placed), len(valid), len(read) - len(valid), len(won), annotators)
 
 
-def _models(read: Sequence[Judgement], valid: Sequence[Judgement], anchor: str) -> list[str]:
-    if not valid:
-        raise ValueError(f"all {len(read)} judgements failed; there is nothing to rank")
+def _models(valid: Sequence[Judgement], anchor: str) -> list[str]:
     alone = next((j.first_model for j in valid if j.first_model == j.second_model), None)
     if alone is not None:
         raise ValueError(f"{alone} is compared with itself; leave those judgements out")

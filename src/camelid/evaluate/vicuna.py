@@ -12,6 +12,8 @@ The scores come from one order of display only, first answer first, and this jud
 
 from __future__ import annotations
 
+import json
+import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,14 +22,14 @@ from typing import Any
 
 from camelid.functional.statistics import Estimate, paired_bootstrap_difference, win_rate
 from camelid.judges.vicuna import Scores, parse_scores, valid
-from camelid.rows import Row, read_rows
+from camelid.rows import Row, finite, read_rows
 
 
 @dataclass(frozen=True)
 class Review:
     """One review: the scores of the first and the second answer, or None where it has none."""
 
-    question_id: int
+    question_id: int | str
     scores: Scores | None
     by_hand: bool
     """The scores were recorded with the review, but its text does not say them where it should."""
@@ -37,6 +39,8 @@ class Review:
 class PairScores:
     """The reviews of one pair of models, summed up from the side of the second."""
 
+    file: str
+    """Where they stand, from the folder that was given."""
     first: str
     second: str
     first_total: float
@@ -55,26 +59,45 @@ class PairScores:
 
     @property
     def relative(self) -> float:
-        """The second's total in percent of the first's: Vicuna's '92% of ChatGPT'."""
-        return 100 * self.second_total / self.first_total
+        """The second's total in percent of the first's: Vicuna's '92% of ChatGPT'; NaN of a first without a point."""
+        return 100 * self.second_total / self.first_total if self.first_total else math.nan
 
 
 def read_review(row: dict[str, Any]) -> Review:
-    """One row of a review file. A recorded `score` wins over the text: the published sets were corrected by hand."""
-    read = parse_scores(row["text"])
-    recorded = valid((float(row["score"][0]), float(row["score"][1]))) if "score" in row else read
-    return Review(row["question_id"], recorded, by_hand=recorded is not None and recorded != read)
+    """One row of a review file. A recorded `score` wins over the text: the published sets were corrected by hand.
+
+    Raises KeyError or ValueError for what is no review.
+    """
+    question_id, text = row["question_id"], row["text"]
+    if isinstance(question_id, bool) or not isinstance(question_id, int | str) or not isinstance(text, str):
+        raise ValueError("question_id is to be a number or a name, and text a text")
+    read = parse_scores(text)
+    recorded = _recorded(row["score"]) if "score" in row else read
+    return Review(question_id, recorded, by_hand=recorded is not None and recorded != read)
 
 
-def sum_up(first: str, second: str, reviews: Iterable[Review]) -> PairScores:
+def _recorded(score: Any) -> Scores | None:
+    """Two numbers, and only two; None where they are outside the scale, such as -1, or where null stands for them."""
+    if score is None:
+        return None
+    numbers = score if isinstance(score, list) else []
+    if len(numbers) != 2 or any(isinstance(n, bool) or not isinstance(n, int | float) for n in numbers):
+        raise ValueError(f"score is {json.dumps(score)[:40]}, not two numbers")
+    one, two = (finite(number) for number in numbers)
+    return None if one is None or two is None else valid((one, two))
+
+
+def sum_up(first: str, second: str, reviews: Iterable[Review], file: str = "") -> PairScores:
     """Totals, wins and intervals of one pair. Raises ValueError if no review has scores."""
     reviews = list(reviews)
     pairs = [review.scores for review in reviews if review.scores is not None]
     if not pairs:
-        raise ValueError(f"none of the {len(reviews)} reviews of {first} and {second} has scores")
+        said = f"none of the {len(reviews)} reviews of {first} and {second} has scores"
+        raise ValueError(f"{file}: {said}" if file else said)
     first_scores, second_scores = [a for a, _ in pairs], [b for _, b in pairs]
     outcomes = [1.0 if b > a else 0.5 if b == a else 0.0 for a, b in pairs]
     return PairScores(
+        file=file,
         first=first,
         second=second,
         first_total=sum(first_scores),
@@ -94,6 +117,8 @@ def score_review_set(
 ) -> list[PairScores]:
     """Every `review_FIRST_SECOND.jsonl` of `folder`, in order of file name; `folder` may be one such file.
 
+    A folder that has none itself, such as Vicuna's `review`, stands for all folders below it.
+
     `questions`: the question file, JSON Lines with `question_id` and `category`. `category` restricts the sums to the
     questions of one (Vicuna's are generic, knowledge, roleplay, common-sense, fermi, counterfactual, coding, math,
     writing). Raises ValueError for a question that is unknown or reviewed twice, and for a folder without reviews.
@@ -105,22 +130,23 @@ def score_review_set(
         raise ValueError(
             f"no category {category!r} in {questions}; there are {', '.join(sorted({*categories.values()}))}"
         )
-    pairs = []
-    for path in _review_files(Path(folder)):
+    pairs, top = [], Path(folder)
+    for path in _review_files(top):
         first, second = _models(path)
         reviews = [_read_review_row(row) for row in read_rows(path, "question_id, text and perhaps score")]
         _check_questions(path, reviews, categories)
         if category is not None and categories is not None:
             reviews = [r for r in reviews if categories[r.question_id] == category]
-        pairs.append(sum_up(first, second, reviews))
+        pairs.append(sum_up(first, second, reviews, path.relative_to(top).as_posix() if top.is_dir() else path.name))
     return pairs
 
 
-def _categories(questions: str | os.PathLike[str]) -> dict[int, str]:
+def _categories(questions: str | os.PathLike[str]) -> dict[int | str, str]:
     rows = read_rows(questions, "question_id and category")
-    lacking = next((row for row in rows if not {"question_id", "category"} <= row.values.keys()), None)
-    if lacking:
-        raise ValueError(f"{lacking.place}: not a question; a row has question_id and category")
+    for row in rows:
+        question_id, category = row.values.get("question_id"), row.values.get("category")
+        if not isinstance(question_id, int | str) or not isinstance(category, str):
+            raise ValueError(f"{row.place}: not a question; a row has question_id and category")
     return {row.values["question_id"]: row.values["category"] for row in rows}
 
 
@@ -129,11 +155,9 @@ def _review_files(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise ValueError(f"{path}: no such file or folder")
-    files = sorted(path.glob("review_*.jsonl"))
+    files = sorted(path.glob("review_*.jsonl")) or sorted(path.glob("**/review_*.jsonl"))
     if not files:
-        below = sorted({str(file.parent) for file in path.glob("**/review_*.jsonl")})
-        hint = f"; there are some in {', '.join(below)}" if below else ""
-        raise ValueError(f"{path} has no review_FIRST_SECOND.jsonl; give the folder of one review set{hint}")
+        raise ValueError(f"{path} has no review_FIRST_SECOND.jsonl, nor has a folder below it; give a review set")
     return files
 
 
@@ -148,15 +172,15 @@ def _models(path: Path) -> tuple[str, str]:
 def _read_review_row(row: Row) -> Review:
     try:
         return read_review(row.values)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except (KeyError, ValueError) as error:
         missing = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(
             f"{row.place}: not a review ({missing}); a row has question_id, text and perhaps score"
         ) from None
 
 
-def _check_questions(path: Path, reviews: list[Review], categories: dict[int, str] | None) -> None:
-    seen: set[int] = set()
+def _check_questions(path: Path, reviews: list[Review], categories: dict[int | str, str] | None) -> None:
+    seen: set[int | str] = set()
     for review in reviews:
         if categories is not None and review.question_id not in categories:
             raise ValueError(f"{path}: question {review.question_id} is not in the question file")

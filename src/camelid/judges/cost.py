@@ -88,7 +88,7 @@ def read_price(path: Path, model: str) -> Price:
     except KeyError as error:
         has = ", ".join(map(str, table)) or "nothing"
         raise ValueError(f"{path}: no {error} for model {model!r}; the table has {has}") from None
-    except (TypeError, ValueError, AttributeError):
+    except (TypeError, ValueError, AttributeError, OverflowError, RecursionError):
         raise ValueError(
             f'{path}: wanted is {{"MODEL": {{"input": USD, "output": USD}}}}, each for a million tokens'
         ) from None

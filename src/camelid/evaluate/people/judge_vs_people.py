@@ -29,7 +29,9 @@ def judge_against_people(judge: Verdicts, people: Verdicts) -> dict[str, Any]:
     found = [(judge.by_item[a], people.by_item[b]) for a, b in items]
     pairs = [(a, b) for a, b in found if a and b]
     if not pairs:
-        raise ValueError(f"none of the {len(items)} items has a verdict on both sides")
+        raise ValueError(
+            f"{judge.source} and {people.source}: none of the {len(items)} items has a verdict on both sides"
+        )
     exact = proportion(sum(a == b for a, b in pairs), len(pairs))
     discounted = win_rate([_credit(a, b) for a, b in pairs])
     one_hot = np.array(

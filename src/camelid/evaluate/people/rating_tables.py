@@ -5,6 +5,7 @@ Rater columns are those named annotator1, annotation_2, rater_ann, label b and t
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Sequence
@@ -62,8 +63,22 @@ def read_table(path: str | os.PathLike[str], raters: Sequence[str] = ()) -> Tabl
             f"{path}: no columns of raters; name them with --raters, or give a row a rating with item, rater and "
             f"label. There are {listed(names)}"
         )
+    _check_twice(rows)
     pandalm = all(PANDALM_COLUMN.fullmatch(name) for name in wide) and {"response1", "response2"} <= set(names)
     return Table(item_names(rows), wide, [[row.values.get(name) for name in wide] for row in rows], pandalm)
+
+
+def _check_twice(rows: list[Row]) -> None:
+    """Raise ValueError for a row with an id that stands there again, the same in all columns.
+
+    Rows of one id that differ are let be: ids may be those of instructions that several pairs share.
+    """
+    seen: dict[str, Row] = {}
+    for row in rows:
+        if any(name in row.values for name in ITEM_NAMES):
+            before = seen.setdefault(json.dumps(row.values, sort_keys=True), row)
+            if before is not row:
+                raise ValueError(f"{row.place}: the same as row {before.number}; it would count twice, so keep one")
 
 
 def is_rater_column(name: str) -> bool:

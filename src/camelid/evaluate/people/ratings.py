@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 PANDALM_COLUMN = re.compile(r"annotator[ _-]?\d+", re.IGNORECASE)
 PANDALM_SCALE = ("1", "0", "2")
+FIRST_WORDS = {"first", "a", "modela", "response1", "answer1", "output1"}
+SECOND_WORDS = {"second", "b", "modelb", "response2", "answer2", "output2"}
 TIE_WORDS = {"tie", "tied", "equal", "same", "draw"}
 MISSING_WORDS = {"", "na", "n/a", "nan", "null", "none", "-"}
 MAX_LABELS = 100
@@ -64,6 +66,8 @@ def build(
     if not given:
         raise ValueError(f"{source}: no rating in {listed(raters)}")
     verdicts = verdicts or (all(PANDALM_COLUMN.fullmatch(r) for r in raters) and set(given) <= set(PANDALM_SCALE))
+    if verdicts and not scale:
+        labels = [[label and _verdict_code(label) for label in row] for row in labels]
     known = [_label(label) or label for label in scale] or (list(PANDALM_SCALE) if verdicts else _found_scale(given))
     if len(set(known)) < len(known):
         raise ValueError(f"{source}: the scale {listed(known)} names a label twice")
@@ -105,6 +109,17 @@ def _label(value: Any) -> str | None:
     if number is None:
         return text.casefold() if text.casefold() in TIE_WORDS else text
     return str(int(number)) if number == int(number) else repr(number)
+
+
+def plain(text: str) -> str:
+    """Letters and digits only, in lower case: "Vicuna-13B" and "VICUNA13B" are one name."""
+    return re.sub(r"[^a-z0-9]", "", text.casefold())
+
+
+def _verdict_code(label: str) -> str:
+    """PandaLM's code for a verdict in words, "A", "response2" or "tie"; other labels as they are."""
+    word = plain(label)
+    return "1" if word in FIRST_WORDS else "2" if word in SECOND_WORDS else "0" if word in TIE_WORDS else label
 
 
 def _number(text: str) -> float | None:

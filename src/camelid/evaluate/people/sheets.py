@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from camelid.durable import write_json
 from camelid.evaluate.people.answers import Paired
+from camelid.rows import read_text
 from camelid.types import Comparison, Kind, as_text, reasons
 
 Format = Literal["csv", "jsonl"]
@@ -131,7 +132,7 @@ def write_sheets(key: Key, folder: str | os.PathLike[str], form: Format = "csv")
 def read_key(path: str | os.PathLike[str]) -> Key:
     """The key of a study."""
     try:
-        return Key.model_validate_json(Path(path).read_text(encoding="utf-8"))
+        return Key.model_validate_json(read_text(Path(path)))
     except ValidationError as error:
         raise ValueError(f"{path}: not the key of a study: {reasons(error)[:300]}") from None
 

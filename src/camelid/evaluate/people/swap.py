@@ -10,14 +10,13 @@ invalid and in no figure.
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
 from camelid.functional.statistics import Estimate, proportion, win_rate
-from camelid.rows import Row, columns, read_rows
+from camelid.rows import Row, columns, finite, read_rows
 
 Verdict = Literal["first", "second", "tie"]
 OUTCOME: dict[Verdict, float] = {"first": 1.0, "tie": 0.5, "second": 0.0}
@@ -43,8 +42,14 @@ class BothOrders(NamedTuple):
 
 
 def read_both_orders(path: str | os.PathLike[str]) -> list[BothOrders]:
-    """All pairs of a file. Raises ValueError where it holds one order only, or no judgements."""
-    rows = read_rows(path)
+    """All pairs of a file. Raises ValueError where it holds one order only, no judgements, or none with a verdict."""
+    pairs = _both_orders(path, read_rows(path))
+    if not any(pair.verdict for pair in pairs):
+        raise ValueError(f"{path}: none of the {len(pairs)} pairs has a verdict in both orders")
+    return pairs
+
+
+def _both_orders(path: str | os.PathLike[str], rows: Sequence[Row]) -> list[BothOrders]:
     names = set(columns(rows))
     if {"scores", "scores_reverse"} <= names:
         return [_scored(row.values) for row in rows]
@@ -122,13 +127,14 @@ def _better(scores: Any) -> Verdict | None:
     if isinstance(scores, str):
         try:
             scores = json.loads(scores)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             return None
     if not isinstance(scores, list) or len(scores) != 2:
         return None
-    if not all(isinstance(s, int | float) and not isinstance(s, bool) and math.isfinite(s) and s >= 0 for s in scores):
+    one, two = (finite(score) for score in scores)
+    if one is None or two is None or one < 0 or two < 0:
         return None
-    return "tie" if scores[0] == scores[1] else "first" if scores[0] > scores[1] else "second"
+    return "tie" if one == two else "first" if one > two else "second"
 
 
 def _said(verdict: Any) -> Verdict | None:

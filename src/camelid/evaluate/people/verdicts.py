@@ -8,7 +8,6 @@ preferences, where the pair of completions is the item. Left out: degrees of pre
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,15 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from camelid.evaluate.people.rating_tables import is_rater_column, read_table
-from camelid.evaluate.people.ratings import TIE_WORDS
+from camelid.evaluate.people.ratings import FIRST_WORDS, SECOND_WORDS, TIE_WORDS, plain
 from camelid.evaluate.people.swap import Verdict, read_both_orders
 from camelid.evaluate.vicuna import read_review
 from camelid.rows import columns, read_rows, read_text
 from camelid.types import Preference, content_hash, read_records
 
 CODES: dict[float, Verdict] = {1.0: "first", 2.0: "second", 0.0: "tie"}
-FIRST_WORDS = {"first", "a", "modela", "response1", "answer1", "output1"}
-SECOND_WORDS = {"second", "b", "modelb", "response2", "answer2", "output2"}
 SIDES: tuple[Verdict, Verdict] = ("first", "second")
 ALIASES = ({"chatgpt", "gpt35", "gpt35turbo"},)
 """Names of one model, as FairEval and Vicuna's files have them."""
@@ -94,11 +91,11 @@ def side(label: Any) -> Verdict | None:
     """A word or code for a verdict: 1, 2, 0, first, A, model_b, tie; None for anything else, such as -1."""
     try:
         number = None if isinstance(label, bool) else float(label)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = None
     if number is not None:
         return CODES.get(number)
-    word = _plain(str(label))
+    word = plain(str(label))
     if word in FIRST_WORDS:
         return "first"
     if word in SECOND_WORDS:
@@ -106,17 +103,12 @@ def side(label: Any) -> Verdict | None:
     return "tie" if word in TIE_WORDS else None
 
 
-def _plain(text: str) -> str:
-    """Letters and digits only, in lower case: "Vicuna-13B" and "VICUNA13B" are one name."""
-    return re.sub(r"[^a-z0-9]", "", text.casefold())
-
-
 def _reviews(path: Path, rows: Sequence[Any]) -> Verdicts:
     by_item: dict[str, Verdict | None] = {}
     for row in rows:
         try:
             review = read_review(row.values)
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+        except (KeyError, ValueError):
             raise ValueError(f"{row.place}: not a review with question_id, text and score") from None
         if str(review.question_id) in by_item:
             raise ValueError(f"{path}: question {review.question_id} is reviewed twice; it would count twice")
@@ -137,9 +129,9 @@ def _list(path: Path, names: tuple[str, str] | None) -> Verdicts:
     if not any(labels):
         raise ValueError(f"{path} is empty")
     sides = {label: verdict for label in set(labels) if (verdict := side(label))}
-    models = sorted({_plain(label) for label in set(labels) - set(sides)} - {""})
+    models = sorted({plain(label) for label in set(labels) - set(sides)} - {""})
     by_model = _which_is_which(path, models, names) if models else {}
-    by_item = {str(line): sides.get(label) or by_model.get(_plain(label)) for line, label in enumerate(labels, 1)}
+    by_item = {str(line): sides.get(label) or by_model.get(plain(label)) for line, label in enumerate(labels, 1)}
     return Verdicts(str(path), by_item, names, numbered=True)
 
 
@@ -147,7 +139,7 @@ def _which_is_which(path: Path, models: list[str], names: tuple[str, str] | None
     """Sides of the labels that name a model. Never by elimination: the list may be about other models."""
     sides: dict[str, Verdict] = {}
     for name, which in zip(names or (), SIDES, strict=False):
-        known = next((group for group in ALIASES if _plain(name) in group), {_plain(name)})
+        known = next((group for group in ALIASES if plain(name) in group), {plain(name)})
         sides |= {label: which for label in models if label in known}
     if not sides or (len(set(sides.values())) == 1 and len(sides) < len(models)):
         said = f"{names[0]} and {names[1]}" if names else "no models"

@@ -77,7 +77,7 @@ def ratings_verdicts(path: str | Path) -> Verdicts:
         answer = next((str(row.values[name]).strip() for name in ANSWER_NAMES if row.values.get(name)), "")
         try:
             found[prompt, answer] = majority_violates(_ratings(row.values))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise ValueError(f"{row.place}: {error}; columns: {', '.join(map(str, row.values))[:120]}") from None
 
     def verdicts(replies: Sequence[Reply]) -> list[bool | None]:
