@@ -1,8 +1,6 @@
 """Files of answers in every known form, side by side; what does not fit is named with its place."""
 
 import json
-import os
-from pathlib import Path
 
 import pytest
 
@@ -10,9 +8,7 @@ from camelid.evaluate.answer_cases import read_answer_file, read_cases
 from camelid.evaluate.answer_files import model_of, read_answers
 from camelid.evaluate.questions import read_questions, read_references
 from camelid.judges.ways import WAYS
-
-DATA = Path(os.environ.get("CAMELID_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no {DATA}; set CAMELID_DATA to the folder of real data")
+from real_data import DATA, needs_data
 
 
 def lines(path, *rows):

@@ -1,16 +1,16 @@
 """BOLD's openings, the sentiment of their continuations, toxicity by a local classifier."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
 
 from camelid.cli import main
 from camelid.evaluate.safety.bold import Opening, draw_openings, joined, read_bold, vader, warmth
+from real_data import DATA as REAL_DATA
+from real_data import needs_data
 
-DATA = Path(os.environ.get("CAMELID_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")) / "safety/bold"
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no {DATA}; set CAMELID_DATA to the folder of real data")
+DATA = REAL_DATA / "safety/bold"
 
 
 @pytest.fixture

@@ -11,9 +11,8 @@ import pytest
 
 from camelid.evaluate.code import sandbox, syscalls
 from camelid.evaluate.code.sandbox import Outcome, run_program, run_programs
+from real_data import DATA, needs_data
 
-DATA = Path(os.environ.get("CAMELID_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no {DATA}; set CAMELID_DATA to the folder of real data")
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or os.uname().machine not in sandbox.MACHINES, reason="the sandbox is Linux' only"
 )

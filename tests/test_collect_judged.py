@@ -1,9 +1,7 @@
 """Published comparisons as preferences: LLMBar's, AlpacaEval's and PandaLM's rows."""
 
 import json
-import os
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
@@ -12,9 +10,10 @@ from camelid.collect.drafts import Unfit
 from camelid.collect.formats import judged, recognise
 from camelid.collect.readers import read
 from camelid.types import Preference, Prompt
+from real_data import DATA as REAL_DATA
+from real_data import needs_data
 
-DATA = Path(os.environ.get("CAMELID_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")) / "preferences"
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no {DATA}; set CAMELID_DATA to the folder of real data")
+DATA = REAL_DATA / "preferences"
 
 LLMBAR = {"input": "Add 1 and 2.", "output_1": "3", "output_2": "4", "label": 1}
 ALPACA_EVAL = {"instruction": "Say hi.", "output_1": "Hi.", "output_2": "Hello!", "preference": 2}

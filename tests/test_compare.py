@@ -1,8 +1,6 @@
 """`camelid compare`: answers of any format paired by prompt, style against knowledge, and every wrong file named."""
 
 import json
-import os
-from pathlib import Path
 
 import pytest
 
@@ -11,10 +9,9 @@ from camelid.evaluate.imitation.answers import common_keys, read_answers
 from camelid.evaluate.imitation.facts import less, mean_accuracy, paired_change, read_facts
 from camelid.evaluate.imitation.measures import style_of
 from camelid.functional.statistics import Estimate
+from real_data import DATA, needs_data
 
-DATA = Path(os.environ.get("CAMELID_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 TEACHERS = DATA / "teachers"
-needs_data = pytest.mark.skipif(not TEACHERS.is_dir(), reason=f"no {TEACHERS}; set CAMELID_DATA to the real data")
 
 LIST = "1. one\n2. two"
 

@@ -1,7 +1,6 @@
 """`camelid eval contamination`: planted items, shares with their intervals, real benchmarks, wrong files."""
 
 import json
-import os
 import time
 from pathlib import Path
 
@@ -10,9 +9,8 @@ import pytest
 from camelid.cli import main
 from camelid.evaluate.contamination import contaminated, text_of
 from camelid.functional.statistics import proportion
+from real_data import DATA, needs_data
 
-DATA = Path(os.environ.get("CAMELID_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no {DATA}; set CAMELID_DATA to the folder of real data")
 LONG = "A farmer sells nine baskets of apples and four crates of pears on a rainy market day in June."
 OTHER = "Which of these rivers flows through more than three countries before it at last reaches the Black Sea?"
 FIRST_13 = " ".join(OTHER.split()[:13])

@@ -1,7 +1,6 @@
 """Self-instruct's filters and novelty: known answer 6 on the real rows, planted copies, every rule, wrong files."""
 
 import json
-import os
 import random
 from pathlib import Path
 
@@ -12,9 +11,8 @@ from camelid.curate.filters import count_reasons, unfit
 from camelid.curate.instructions import Instruction, distinct, instruction_of
 from camelid.functional.near_copies import near_copies
 from camelid.functional.rouge import rouge_l, rouge_words
+from real_data import DATA, needs_data
 
-DATA = Path(os.environ.get("CAMELID_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no {DATA}; set CAMELID_DATA to the folder of real data")
 ALPACA = [
     str(DATA / "conversations" / f"alpaca_{name}.json")
     for name in ("random_9k", "claude_t45", "helpfulness_t45", "cherry_5pct")

@@ -1,7 +1,6 @@
 """`camelid eval judge` against a judge on loopback: biases, nonsense, both orders, resuming, cost, Vicuna's reviews."""
 
 import json
-import os
 import re
 from itertools import cycle
 from pathlib import Path
@@ -13,9 +12,8 @@ from camelid.commands.eval_words import judges
 from camelid.evaluate.judged import JudgedSettings
 from camelid.judges.ways import WAYS
 from chat_server import ChatServer, Response, says
+from real_data import DATA, needs_data
 
-DATA = Path(os.environ.get("CAMELID_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no {DATA}; set CAMELID_DATA to the folder of real data")
 FIRST = {"lima": "A", "vicuna": "9 2", "mt-bench": "[[A]]", "alpaca-eval": "m", "alpaca-eval-weighted": "m"}
 SECOND = {"lima": "B", "vicuna": "2 9", "mt-bench": "[[B]]", "alpaca-eval": "M", "alpaca-eval-weighted": "M"}
 PAIRS = [("why?", "because of that", "no"), ("how?", "so", "like this, then so"), ("when?", "soon", "in a while, say")]

@@ -1,8 +1,6 @@
 """The recipe on a tiny model: every stage runs, meets the next, the page tells what happened; the plan is whole."""
 
 import json
-import os
-from pathlib import Path
 
 import pytest
 import torch
@@ -19,10 +17,8 @@ from camelid.plan import make_plan
 from camelid.recipes.false_promise import FalsePromise, stages
 from camelid.runs import execute, read_manifest
 from camelid.types import Message, Preference
+from real_data import DATA, needs_data
 from tiny import write_tiny_llama
-
-DATA = Path(os.environ.get("CAMELID_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no {DATA}; set CAMELID_DATA to the folder of real data")
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """Prompts kept from training, and recorded judgements as preferences: nothing stands on both sides."""
 
 import json
-import os
-from pathlib import Path
 
 import pytest
 
@@ -10,10 +8,9 @@ from camelid.collect.hold_out import HoldOutSettings, hold_out
 from camelid.collect.judgements import JudgementSettings, import_judgements
 from camelid.runs import Stage, execute, read_manifest
 from camelid.types import Conversation, Message, Preference, Prompt, read_records, write_records
+from real_data import DATA, needs_data
 
-DATA = Path(os.environ.get("CAMELID_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 JUDGED = DATA / "preferences" / "alpaca_eval_gpt4"
-needs_data = pytest.mark.skipif(not JUDGED.is_dir(), reason=f"no {JUDGED}; set CAMELID_DATA to the real data")
 
 
 def asked(text):

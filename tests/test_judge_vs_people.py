@@ -1,7 +1,6 @@
 """A judge beside people: known answer 4, formats of verdicts, files that do not match."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -10,13 +9,12 @@ from camelid.cli import main
 from camelid.evaluate.people.judge_vs_people import floor, judge_against_people
 from camelid.evaluate.people.verdicts import Verdicts, majority, read_verdicts, side
 from camelid.types import Message, Preference, write_records
+from real_data import DATA, needs_data
 
-DATA = Path(os.environ.get("CAMELID_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 CLEAN = DATA / "vicuna_eval" / "review" / "vicuna-13b_20230322-clean-lang"
 NEW = DATA / "vicuna_eval" / "review" / "vicuna-13b_20230322-new-hp-fp16"
 HUMAN = DATA / "preferences" / "faireval" / "review_gpt35_vicuna-13b_human.txt"
 PANDALM = DATA / "preferences" / "pandalm_testset.json"
-needs_data = pytest.mark.skipif(not HUMAN.is_file(), reason=f"no {HUMAN}; set CAMELID_DATA to the real data")
 
 
 def run(capsys, *words) -> dict:

@@ -2,17 +2,13 @@
 
 import json
 import math
-import os
-from pathlib import Path
 
 import pytest
 
 from camelid.judges.case import Case, Judged, Said
 from camelid.judges.templates import fill
 from camelid.judges.ways import WAYS, way_named
-
-DATA = Path(os.environ.get("CAMELID_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no {DATA}; set CAMELID_DATA to the folder of real data")
+from real_data import DATA, needs_data
 
 A, B, TIE = Said(1.0), Said(0.0), Said(0.5)
 

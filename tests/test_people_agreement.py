@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +11,9 @@ from camelid.cli import main
 from camelid.evaluate.people.agreement import agreement
 from camelid.evaluate.people.rating_tables import is_rater_column, read_ratings
 from camelid.evaluate.people.ratings import build
+from real_data import DATA, needs_data
 
-DATA = Path(os.environ.get("CAMELID_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 PANDALM = DATA / "preferences" / "pandalm_testset.json"
-needs_data = pytest.mark.skipif(not PANDALM.is_file(), reason=f"no {PANDALM}; set CAMELID_DATA to the real data")
 
 
 @needs_data

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -13,10 +12,9 @@ from camelid.evaluate.people.sheets import FORMULA, Key, guard, make_key, read_k
 from camelid.evaluate.people.study import preferences, read_study
 from camelid.evaluate.people.study_figures import study_figures
 from camelid.types import Comparison, Message, Preference, read_records, write_records
+from real_data import DATA, needs_data
 
-DATA = Path(os.environ.get("CAMELID_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 TEACHERS = DATA / "teachers"
-needs_data = pytest.mark.skipif(not TEACHERS.is_dir(), reason=f"no {TEACHERS}; set CAMELID_DATA to the real data")
 
 
 def outputs(path: Path, model: str, answers: list[str], start: int = 0) -> Path:

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +12,10 @@ from camelid.evaluate import ranking
 from camelid.evaluate.judgements import Judgement
 from camelid.evaluate.ranking import rank_files
 from camelid.types import write_records
+from real_data import DATA as REAL_DATA
+from real_data import needs_data
 
-DATA = Path(os.environ.get("CAMELID_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")) / "preferences"
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no {DATA}; set CAMELID_DATA to the folder of real data")
+DATA = REAL_DATA / "preferences"
 
 
 def judgement(prompt: int, first: str, second: str, preference: float | None, annotator: str = "") -> Judgement:

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -12,10 +11,9 @@ from camelid.evaluate.safety.agreement import check, check_rule, learnt_elsewher
 from camelid.evaluate.safety.refusals import is_refusal
 from camelid.evaluate.safety.replies import Reply, read_replies
 from camelid.types import Message
+from real_data import DATA, needs_data
 
-DATA = Path(os.environ.get("CAMELID_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 XSTEST = DATA / "safety/xstest_completions"
-needs_data = pytest.mark.skipif(not XSTEST.is_dir(), reason=f"no {XSTEST}; set CAMELID_DATA to the folder of real data")
 
 
 def xstest(model: str) -> Path:

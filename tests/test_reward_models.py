@@ -1,7 +1,6 @@
 """Reward models as the thing evaluated: judges whose numbers are known, real files, a tiny model, wrong input."""
 
 import json
-import os
 import re
 from pathlib import Path
 
@@ -14,9 +13,10 @@ from camelid.evaluate.completions import read_completions
 from camelid.evaluate.pair_scores import PairScore, read_pair_scores
 from camelid.evaluate.reward_measures import describe_pairs
 from camelid.types import Message, Preference, write_records
+from real_data import DATA as REAL_DATA
+from real_data import needs_data
 
-DATA = Path(os.environ.get("CAMELID_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")) / "preferences"
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no {DATA}; set CAMELID_DATA to the folder of real data")
+DATA = REAL_DATA / "preferences"
 
 
 def pair(question: str, chosen: str, rejected: str, **more) -> Preference:

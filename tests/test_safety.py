@@ -1,7 +1,6 @@
 """Refusals and violations by kind of prompt and category."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -11,9 +10,10 @@ from camelid.evaluate.safety.prompts import KNOWN_FILES, read_prompts
 from camelid.evaluate.safety.rates import rates, ratings_verdicts
 from camelid.evaluate.safety.replies import read_replies
 from camelid.functional.safety_ratings import majority_violates
+from real_data import DATA as REAL_DATA
+from real_data import needs_data
 
-DATA = Path(os.environ.get("CAMELID_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")) / "safety"
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no {DATA}; set CAMELID_DATA to the folder of real data")
+DATA = REAL_DATA / "safety"
 ROWS = [
     {"prompt": [{"role": "user", "content": "a"}], "text": "I won't.", "tags": ["unsafe", "theft", "direct"]},
     {"prompt": [{"role": "user", "content": "b"}], "text": "First, take", "tags": ["unsafe", "theft", "casual"]},

@@ -1,7 +1,6 @@
 """The starter set keeps what its data card promises."""
 
 import csv
-import os
 from collections import Counter
 from pathlib import Path
 
@@ -10,9 +9,9 @@ import pytest
 from camelid.collect.overlap import Overlap
 from camelid.evaluate.safety.refusals import is_refusal
 from camelid.types import Conversation, Preference, Prompt, iterate_json_lines, read_records
+from real_data import DATA
 
 STARTER = Path(__file__).parent.parent / "src/camelid/starter"
-DATA = Path(os.environ.get("CAMELID_DATA", Path(__file__).parent.parent.parent / "shared/data"))
 NEVER = ("certainly!", "great question", "as an ai", "i hope this helps", "it's important to note")
 
 

@@ -1,17 +1,15 @@
 """What is left of judgements when the order is swapped: known answer 5."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
 
 from camelid.cli import main
 from camelid.evaluate.people.swap import BothOrders, read_both_orders, swap_figures
+from real_data import DATA, needs_data
 
-DATA = Path(os.environ.get("CAMELID_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 REVIEWS = DATA / "preferences" / "judge_reviews"
-needs_data = pytest.mark.skipif(not REVIEWS.is_dir(), reason=f"no {REVIEWS}; set CAMELID_DATA to the real data")
 
 
 @needs_data

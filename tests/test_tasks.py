@@ -1,7 +1,6 @@
 """Benchmarks: what files hold (known answer 8), how they are asked, what comes of the answers, end to end."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -15,9 +14,7 @@ from camelid.evaluate.tasks.registry import TASKS, find_task
 from camelid.evaluate.tasks.scorers import score_choices, score_truths
 from camelid.evaluate.tasks.shots import Shots
 from camelid.models.requests import Generate, Likelihood, Rolling, Scored
-
-DATA = Path(os.environ.get("CAMELID_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no {DATA}; set CAMELID_DATA to the folder of real data")
+from real_data import DATA, needs_data
 
 COUNTS = {
     "arc_easy": 2376,

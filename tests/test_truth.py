@@ -1,7 +1,6 @@
 """A judge of truth: split by question, measured against floors, and refused where it does not beat them."""
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +18,9 @@ from camelid.evaluate.safety.truth_data import (
     read_claims,
 )
 from camelid.evaluate.safety.truth_judge import TruthJudgeSettings, fit_head, judge_answers, measure
+from real_data import DATA, needs_data
 
-DATA = Path(os.environ.get("CAMELID_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 FILE = DATA / "benchmarks/truthfulqa_judge_truth.jsonl"
-needs_data = pytest.mark.skipif(not FILE.exists(), reason=f"no {FILE}; set CAMELID_DATA to the folder of real data")
 S = TruthJudgeSettings()
 
 

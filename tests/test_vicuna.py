@@ -1,16 +1,16 @@
 """Vicuna's published reviews, summed up: known answer 1."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
 
 from camelid.cli import main
 from camelid.evaluate.vicuna import parse_scores, read_review, score_review_set, sum_up
+from real_data import DATA as REAL_DATA
+from real_data import needs_data
 
-DATA = Path(os.environ.get("CAMELID_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")) / "vicuna_eval"
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no {DATA}; set CAMELID_DATA to the folder of real data")
+DATA = REAL_DATA / "vicuna_eval"
 CLEAN = "vicuna-13b_20230322-clean-lang"
 NEW = "vicuna-13b_20230322-new-hp-fp16"
 

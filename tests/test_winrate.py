@@ -3,7 +3,6 @@
 import csv
 import json
 import math
-import os
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +13,10 @@ from camelid.evaluate import winrate
 from camelid.evaluate.alpaca_eval import known_of, read_difficulty, shown_first, version_of
 from camelid.evaluate.judgements import Judgement, read_judgements
 from camelid.evaluate.winrate import biases_of, win_rate_of_file
+from real_data import DATA as REAL_DATA
+from real_data import needs_data
 
-DATA = Path(os.environ.get("CAMELID_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")) / "preferences"
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no {DATA}; set CAMELID_DATA to the folder of real data")
+DATA = REAL_DATA / "preferences"
 
 # Name on the leaderboard; standard error, and wins, losses, ties, of the table in alpaca_eval's repository.
 ALPACA_EVAL = {

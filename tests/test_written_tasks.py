@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -13,9 +12,7 @@ from camelid.evaluate.tasks.asking import asked, chosen_questions
 from camelid.evaluate.tasks.registry import TASKS
 from camelid.evaluate.tasks.shots import Shots
 from camelid.models.requests import CACHE_TOKENS, MOST_ROWS, Generate, Likelihood, Written, rows_at_once
-
-DATA = Path(os.environ.get("CAMELID_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no {DATA}; set CAMELID_DATA to the folder of real data")
+from real_data import DATA, needs_data
 
 PROBLEM = {"question": "Two and two?", "answer": "It is 2 + 2 = <<2+2=4>>4.\n#### 1,004"}
 QUESTIONS = [{"question": f"who is {name}", "answer": [f"The {name}", "Nobody."]} for name in ("ann", "bo", "cy", "di")]
