@@ -90,6 +90,16 @@ def test_shared_prompts_give_what_one_row_at_a_time_gives(llama, pack_tokens, pi
     assert sum(ticks) == len(rows)
 
 
+def test_coarse_scores_are_those_of_bfloat16_and_the_model_stays_as_it_was(llama):
+    policy = Policy.load(llama, ModelSettings(precision="float32"))
+    head, rows = policy.model.get_output_embeddings(), few_shot_rows(1, questions=12)
+    exact, coarse, again = (row_scores(policy.trunk, head, rows, coarse=c) for c in (False, True, False))
+    errors = torch.cat([a.logprobs - b.logprobs for a, b in zip(exact, coarse, strict=True)])
+    # Eight bits, through two layers: between a thousandth and a fiftieth of what the tokens differ by.
+    assert 1e-3 < errors.std() / torch.cat([scores.logprobs for scores in exact]).std() < 2e-2
+    assert all(torch.equal(a.logprobs, b.logprobs) for a, b in zip(exact, again, strict=True))
+
+
 def test_greedy_tokens_are_told_from_others(tied_llama):
     policy = Policy.load(tied_llama, ModelSettings(precision="float32"))
     ids = [5, 6, 7]

@@ -63,6 +63,7 @@ def run_tasks(arguments: argparse.Namespace) -> int:
 
     data = data_folder(arguments.data)
     header = Path(arguments.header).read_text(encoding="utf-8") if arguments.header else None
+    checked = arguments.precision == "checked"
     try:
         common = TaskSettings(
             shots=arguments.shots,
@@ -73,7 +74,8 @@ def run_tasks(arguments: argparse.Namespace) -> int:
             samples=arguments.samples,
             temperature=arguments.temperature,
             allow_code=arguments.allow_code,
-            model=ModelSettings(precision=arguments.precision),
+            model=ModelSettings(precision="float32" if checked else arguments.precision),
+            checked=checked,
             seed=arguments.seed,
         )
     except ValidationError as error:
@@ -99,8 +101,19 @@ def run_tasks(arguments: argparse.Namespace) -> int:
     for key, about in (("shots_from", "examples of "), ("rule", "")):
         for note in sorted({r[key] for r in results if r[key]}):
             say(f"{about}{', '.join(r['task'] for r in results if r[key] == note)}: {note}")
+    _say_checked(results)
     _say_contamination(results)
     return 0
+
+
+def _say_checked(results: list[dict[str, Any]]) -> None:
+    """How the choices came about, where bfloat16 was asked first."""
+    for r in results:
+        if found := r["checked"]:
+            say(
+                f"{r['task']}: {found['in_float32']:,} of {r['n']:,} questions were close and answered in float32, the "
+                f"others in bfloat16 (log-likelihoods off by {found['most_off_by']:.2f} nats at most)"
+            )
 
 
 def _say_contamination(results: list[dict[str, Any]]) -> None:
@@ -124,7 +137,10 @@ def _say_contamination(results: list[dict[str, Any]]) -> None:
 
 def as_json(results: dict[str, Any]) -> dict[str, Any]:
     """One flat object: each measure by its name, with its interval and standard error."""
-    flat = {name: results[name] for name in ("task", "n", "shots", "shots_from", "rule", "headline", "contamination")}
+    flat = {
+        name: results[name]
+        for name in ("task", "n", "shots", "shots_from", "rule", "headline", "checked", "contamination")
+    }
     for name, m in results["measures"].items():
         flat[name] = m["value"]
         flat[f"{name}_interval"] = [m["low"], m["high"]]

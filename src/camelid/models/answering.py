@@ -45,9 +45,12 @@ class Answerer:
         sources: dict[type, Iterator[Answer]] = {Likelihood: pairs, Rolling: texts, Generate: written}
         return [next(sources[type(request)]) for request in requests]
 
-    def likelihoods(self, requests: Sequence[Likelihood], tick: Tick = lambda rows: None) -> list[Scored]:
-        """Log-likelihood of each continuation after its context."""
-        return [_sum(scores) for scores in self.scores(self.pairs(requests, limit=self.context_tokens), tick)]
+    def likelihoods(
+        self, requests: Sequence[Likelihood], tick: Tick = lambda rows: None, *, coarse: bool = False
+    ) -> list[Scored]:
+        """Log-likelihood of each continuation after its context; `coarse` as in `row_scores`."""
+        rows = self.pairs(requests, limit=self.context_tokens)
+        return [_sum(scores) for scores in self.scores(rows, tick, coarse=coarse)]
 
     def rolling(self, requests: Sequence[Rolling], tick: Tick = lambda rows: None) -> list[Scored]:
         """Log-likelihood of each text."""
@@ -84,9 +87,10 @@ class Answerer:
         parts = [self.windows(r) if isinstance(r, Rolling) else [next(pairs)] for r in requests]
         return [row for part in parts for row in part]
 
-    def scores(self, rows: Sequence[Asked], tick: Tick = lambda rows: None) -> list[RowScores]:
+    def scores(self, rows: Sequence[Asked], tick: Tick = lambda rows: None, *, coarse: bool = False) -> list[RowScores]:
         """Log-probabilities of the asked tokens of each row."""
-        return row_scores(self.policy.trunk, self.policy.model.get_output_embeddings(), rows, tick=tick)
+        head = self.policy.model.get_output_embeddings()
+        return row_scores(self.policy.trunk, head, rows, coarse=coarse, tick=tick)
 
     def pairs(self, requests: Sequence[Likelihood], *, limit: int | None) -> list[Asked]:
         """Contexts and continuations as tokens.

@@ -44,31 +44,42 @@ PackScores = list[tuple[int, RowScores]]
 """Rows of one pack, by number."""
 
 
+class Matrix(NamedTuple):
+    """An output head in the format of its product."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+
 def row_scores(
     trunk: Any,
     head: Any,
     rows: Sequence[Asked],
     *,
+    coarse: bool = False,
     pack_tokens: int = 0,
     tick: Callable[[int], None] = lambda rows: None,
 ) -> list[RowScores]:
     """Log-probabilities of the asked tokens of all rows. `trunk`: a `Trunk`; `head`: the model's output embedding.
 
-    `pack_tokens`: tokens a pass, 0 for what suits the device. `tick` is called with the number of rows just done.
+    `coarse` takes products in bfloat16 from a model that is held in float32. `pack_tokens`: tokens a pass, 0 for what
+    suits the device. `tick` is called with the number of rows just done.
     """
     result: dict[int, RowScores] = {}
     on_cpu = trunk.compute.device.type == "cpu"
     steps = plan(rows, pack_tokens or (PACK_TOKENS if on_cpu else PACK_TOKENS_GPU))
     workers = min(torch.get_num_threads(), MOST_WORKERS) if on_cpu else 1
-    with reordered(trunk.model, PACK_TOKENS) if len(rows) >= REORDER_FROM else nullcontext():
-        for part in _scores(trunk, head, rows, steps, [], workers):
+    products = torch.bfloat16 if coarse else None
+    matrix = Matrix(head.weight.to(products or head.weight.dtype), head.bias)
+    with reordered(trunk.model, PACK_TOKENS, products) if coarse or len(rows) >= REORDER_FROM else nullcontext():
+        for part in _scores(trunk, matrix, rows, steps, [], workers):
             result.update(part)
             tick(len(part))
     return [result[i] for i in range(len(rows))]
 
 
 def _scores(
-    trunk: Any, head: Any, rows: Sequence[Asked], steps: Sequence[Pack | Kept], kept: KeptLayers, workers: int
+    trunk: Any, head: Matrix, rows: Sequence[Asked], steps: Sequence[Pack | Kept], kept: KeptLayers, workers: int
 ) -> Iterator[PackScores]:
     """Scores pack by pack; what is kept is computed where it is needed, and dropped after that."""
     for step in steps:
@@ -95,14 +106,14 @@ def _side_by_side(function: Callable[[Pack], PackScores], packs: Sequence[Pack],
 
 
 @torch.inference_mode()
-def _score(trunk: Any, head: Any, rows: Sequence[Asked], pack: Pack, kept: KeptLayers) -> PackScores:
+def _score(trunk: Any, head: Matrix, rows: Sequence[Asked], pack: Pack, kept: KeptLayers) -> PackScores:
     hidden = _forward(trunk, pack, kept, leaves=False)[0]
     wanted = sorted({place for _, places in pack.rows for place in places})
     where = {place: i for i, place in enumerate(wanted)}
     asked = [rows[number].ids[rows[number].start :] for number, _ in pack.rows]
     index = torch.tensor([where[place] for _, places in pack.rows for place in places], device=hidden.device)
     targets = torch.tensor([token for own in asked for token in own], device=hidden.device)
-    states = hidden[torch.tensor(wanted, device=hidden.device)]
+    states = hidden[torch.tensor(wanted, device=hidden.device)].to(head.weight.dtype)
     logprobs, likeliest = scores_of_targets(states, head.weight, index, targets, bias=head.bias)
     sizes = [len(own) for own in asked]
     parts = zip(pack.rows, logprobs.cpu().split(sizes), likeliest.cpu().split(sizes), strict=True)

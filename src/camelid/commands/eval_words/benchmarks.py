@@ -38,4 +38,10 @@ def add(verbs: Any, command: Command) -> None:
     harness.add_argument("--limit", type=int, default=0, help="the first so many items of each task")
     for verb in (task, harness):
         verb.add_argument("--model", required=True, help="a model's folder or name")
-        verb.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16"])
+    task.add_argument(
+        "--precision",
+        default="auto",
+        choices=["auto", "float32", "bfloat16", "checked"],
+        help="checked: choices in bfloat16, and in float32 again where they are close",
+    )
+    harness.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16"])

@@ -7,25 +7,25 @@ Leaves records.jsonl, a row a question, and results.json. A killed run goes on a
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from camelid.durable import append_json_lines, keep_whole_chunks, read_whole_lines, write_json
+from camelid.durable import append_json_lines, keep_whole_chunks, write_json
 from camelid.evaluate.code.sandbox import check_system
 from camelid.evaluate.tasks.asking import asked, chosen_questions
+from camelid.evaluate.tasks.checked import Checker, trial_of
 from camelid.evaluate.tasks.memory import Seen, contamination
 from camelid.evaluate.tasks.registry import find_task
+from camelid.evaluate.tasks.results import read_records, summarise
 from camelid.evaluate.tasks.shots import Shots
-from camelid.evaluate.tasks.task import Measure, Question, Task
-from camelid.models.answering import Answerer
+from camelid.evaluate.tasks.task import Question, Task
+from camelid.models.answering import Answerer, Tick
+from camelid.models.compute import coarse_pays
 from camelid.models.policy import Policy
-from camelid.models.requests import Answer, Generate, Scored
+from camelid.models.requests import Answer, Generate, Likelihood, Scored
 from camelid.models.trunk import ModelSettings
 from camelid.runs import Run, Settings, derived_seed
 
@@ -57,6 +57,9 @@ class TaskSettings(Settings):
     """Run what the model writes, where the task asks for it."""
     model: ModelSettings = ModelSettings()
     """How the model is held in memory."""
+    checked: bool = False
+    """Ask for likelihoods in bfloat16 first, and in float32 what is close: float32's choices in less time. Where the
+    machine would gain nothing, and for tasks that are answered in writing, float32 alone."""
     questions_a_chunk: int = Field(default=1000, ge=1)
     """Questions asked between two writes to disk; what they have in common is computed once a chunk. At most 128 where
     answers are written, which takes longer."""
@@ -81,16 +84,11 @@ def evaluate_task(run: Run) -> dict[str, Any]:
         answerer = Answerer(
             Policy.load(run.inputs["model"], s.model, s.chat_format), in_chat=s.in_chat, temperature=s.temperature
         )
+        asker = _Asker(answerer, task, questions, shots, s)
         sizes = [len(q.requests) * s.samples for q in questions]
         with run.progress("requests", sum(sizes), sum(sizes[:done])) as tick:
             for start in range(done, len(questions), size):
-                chunk = questions[start : start + size]
-                requests = [
-                    r for q in chunk for r in asked(q, shots, max_new_tokens=s.max_new_tokens, samples=s.samples)
-                ]
-                answers = iter(answerer.answer(requests, tick, seed=derived_seed(s.seed, start)))
-                rows = [record(task, q, list(islice(answers, len(q.requests) * s.samples))) for q in chunk]
-                append_json_lines(records, rows)
+                append_json_lines(records, asker.records(start, start + size, tick))
     results = summarise(task, read_records(records), shots, seen)
     write_json(run.path / "results.json", results)
     return {"task": task.name, "n": results["n"], task.headline: results["measures"][task.headline]["value"]}
@@ -112,10 +110,39 @@ def check_settings(task: Task, s: TaskSettings) -> None:
                 f"describes; say --allow-code if that is what you want"
             )
         check_system()
+    if s.checked and s.model.precision != "float32":
+        raise ValueError(
+            f"checked answers are compared with float32's, and model.precision is {s.model.precision}; say float32"
+        )
     if s.samples > 1 and s.temperature == 0:
         raise ValueError(f"{s.samples} samples without a temperature would all be the same; add --temperature 0.8, say")
     if s.samples > 1 and max(measure.samples for measure in task.measures) == 1:
         raise ValueError(f"{task.name} is scored by one answer to each question; leave --samples out")
+
+
+class _Asker:
+    """Asks questions by number, as the settings say."""
+
+    def __init__(self, answerer: Answerer, task: Task, questions: Sequence[Question], shots: Shots, s: TaskSettings):
+        self.answerer, self.task, self.questions, self.shots, self.s = answerer, task, questions, shots, s
+        likelihoods = all(isinstance(request, Likelihood) for request in questions[0].requests)
+        self.checker: Checker | None = None
+        if s.checked and likelihoods and coarse_pays():
+            self.checker = Checker(answerer, task, self._askings(trial_of(questions)))
+
+    def records(self, start: int, end: int, tick: Tick) -> list[dict[str, Any]]:
+        """What the model answers to the questions from `start` to `end`."""
+        askings = self._askings(self.questions[start:end])
+        if self.checker is not None:
+            checked = zip(askings, self.checker.answer(askings, tick), strict=True)
+            return [record(self.task, q, own.answers) | {"off_by": own.off_by} for (q, _), own in checked]
+        requests = [request for _, own in askings for request in own]
+        answers = iter(self.answerer.answer(requests, tick, seed=derived_seed(self.s.seed, start)))
+        return [record(self.task, q, list(islice(answers, len(own)))) for q, own in askings]
+
+    def _askings(self, questions: Sequence[Question]) -> list[Any]:
+        new, samples = self.s.max_new_tokens, self.s.samples
+        return [(q, asked(q, self.shots, max_new_tokens=new, samples=samples)) for q in questions]
 
 
 def chunk_size(s: TaskSettings, questions: Sequence[Question]) -> int:
@@ -134,47 +161,3 @@ def record(task: Task, question: Question, answers: Sequence[Answer]) -> dict[st
         "answers": said,
         "scores": task.score(question, answers),
     }
-
-
-def read_records(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in read_whole_lines(path)]
-
-
-def summarise(task: Task, records: Sequence[dict[str, Any]], shots: Shots, seen: Seen | None = None) -> dict[str, Any]:
-    """Every measure with its interval, over all questions and by group where there are several; the headline also over
-    the questions that did not stand in the training files."""
-    groups = sorted({r["group"] for r in records})
-    by_group = {g: _measure(task.measures[0], [r for r in records if r["group"] == g]) for g in groups}
-    return {
-        "task": task.name,
-        "n": len(records),
-        "shots": shots.number,
-        "shots_from": shots.source,
-        "headline": task.headline,
-        "rule": task.rule,
-        "measures": {m.name: _measure(m, records) for m in task.measures if len(records[0]["answers"]) >= m.samples},
-        "by_group": by_group if len(groups) > 1 else {},
-        "contamination": seen and _contamination(task, records, *seen),
-    }
-
-
-def _contamination(
-    task: Task, records: Sequence[dict[str, Any]], described: dict[str, Any], dirty: set[int]
-) -> dict[str, Any]:
-    clean = [r for i, r in enumerate(records) if i not in dirty]
-    measure = next(m for m in task.measures if m.name == task.headline)
-    return described | {f"{task.headline}_without_dirty": _measure(measure, clean) if clean else None}
-
-
-def _measure(measure: Measure, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Shares in percent; bounds that are not known are null."""
-    estimate = measure.estimate([{**r["scores"], "group": r["group"]} for r in records])
-    factor = 100 if measure.unit == "%" else 1
-    numbers = {
-        "value": factor * estimate.value,
-        "low": factor * estimate.low,
-        "high": factor * estimate.high,
-        "standard_error": factor * estimate.standard_error,
-    }
-    known = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
-    return {**known, "n": estimate.n, "unit": measure.unit}
