@@ -104,6 +104,8 @@ def test_estimates_are_shown_in_one_way():
     assert in_percent(share) == in_percent(share._asdict()) == "50.0 [25.0, 75.0]"
     assert in_units(share, 1, "+") == "+0.5 [+0.2, +0.8]"
     assert in_units(None) == in_percent(None) == ""
+    unknown = {"value": 3.0, "low": None, "high": None, "standard_error": None, "n": 1}  # as a file has it
+    assert in_units(unknown, 1) == "3.0 (no interval)"
     assert percent_keys("won", share) == {"won": 50, "won_interval": [25, 75], "won_n": 8}
     assert from_keys(percent_keys("won", share), "won") == "50.0 [25.0, 75.0]"
     assert in_units(bootstrap_mean([2.0]), 1) == "2.0 (no interval)"

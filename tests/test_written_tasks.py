@@ -63,6 +63,17 @@ def test_solutions_are_read_strictly_and_flexibly(text, strict, flexible, unmark
 
 
 @needs_data
+def test_the_file_of_examples_is_an_input_of_the_run(tmp_path):
+    from camelid.commands.eval_tasks import inputs
+
+    task, file = TASKS["gsm8k"], tmp_path / "explanations/gsm8k_train.tsv"
+    for path in (file, tmp_path / "benchmarks/gsm8k_test.jsonl"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("")
+    assert inputs(task, None, tmp_path, tmp_path, [])["examples"] == file
+    assert "examples" not in inputs(task, 0, tmp_path, tmp_path, [])
+
+
 def test_gsm8k_shows_the_first_eight_of_the_training_file():
     task = TASKS["gsm8k"]
     questions, shots = chosen_questions(task, task.path(DATA), shots=None, limit=2, header=None, seed=0)

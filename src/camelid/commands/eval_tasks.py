@@ -6,11 +6,14 @@ import argparse
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from camelid.commands import print_json, say
 from camelid.commands.shown import in_units
 from camelid.table import print_table
+
+if TYPE_CHECKING:
+    from camelid.evaluate.tasks.task import Task
 
 CHECKED = ("task", "n", "rows", "largest_difference", "largest_difference_a_token", "longest_row_tokens")
 
@@ -87,10 +90,9 @@ def run_tasks(arguments: argparse.Namespace) -> int:
     model = resolve_model(arguments.model)
     if arguments.verify:
         return _verify(arguments, model, list(zip(paths, chosen, strict=True)))
-    trained_on = {"train": [Path(file) for file in arguments.train]} if arguments.train else {}
     stages = [
-        Stage(f"task-{s.task}", evaluate_task, s, {"model": model, "data": path, **trained_on})
-        for path, s in zip(paths, chosen, strict=True)
+        Stage(f"task-{s.task}", evaluate_task, s, inputs(find_task(s.task), s.shots, model, data, arguments.train))
+        for s in chosen
     ]
     finished = execute(stages, Path(arguments.out), announce=say)
     results = [json.loads((finished[stage.name] / "results.json").read_text()) for stage in stages]
@@ -104,6 +106,16 @@ def run_tasks(arguments: argparse.Namespace) -> int:
     _say_checked(results)
     _say_contamination(results)
     return 0
+
+
+def inputs(task: Task, shots: int | None, model: Path, data: Path, train: list[str]) -> dict[str, Path | list[Path]]:
+    """What the stage reads: with another one of these files it is another run."""
+    found: dict[str, Path | list[Path]] = {"model": model, "data": task.path(data)}
+    if task.shots_file and shots != 0 and (data / task.shots_file).exists():
+        found["examples"] = data / task.shots_file
+    if train:
+        found["train"] = [Path(file) for file in train]
+    return found
 
 
 def _say_checked(results: list[dict[str, Any]]) -> None:

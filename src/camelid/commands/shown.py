@@ -16,7 +16,7 @@ def in_units(estimate: Given, digits: int = 2, sign: str = "") -> str:
     """Value and 95% interval as they are, with `sign` "+" before what is above zero; nothing where there is none."""
     if not estimate:
         return ""
-    value, low, high, *_ = estimate if isinstance(estimate, Estimate) else Estimate(**estimate)
+    value, low, high, *_ = _estimate(estimate)
     bounds = f"[{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]" if math.isfinite(low) else "(no interval)"
     return f"{value:{sign}.{digits}f} {bounds}"
 
@@ -25,7 +25,15 @@ def in_percent(estimate: Given, digits: int = 1) -> str:
     """A share in percent with its interval; nothing where there is no case."""
     if not estimate:
         return ""
-    return in_units((estimate if isinstance(estimate, Estimate) else Estimate(**estimate)).percent, digits)
+    return in_units(_estimate(estimate).percent, digits)
+
+
+def _estimate(given: Estimate | Mapping[str, Any]) -> Estimate:
+    """A bound that is not known is null in a file."""
+    if isinstance(given, Estimate):
+        return given
+    known: dict[str, Any] = {name: math.nan if value is None else value for name, value in given.items()}
+    return Estimate(**known)
 
 
 def from_keys(found: Mapping[str, Any], name: str, factor: float = 1) -> str:

@@ -51,6 +51,7 @@ TASK = Task(
     headline="strict_match",
     shots=8,
     read_shots=read_examples,
+    shots_file=TRAINING_FILE,
     shots_from=f"the first problems of {TRAINING_FILE}",
     rule=INVALID_IS_WRONG,
 )

@@ -70,6 +70,8 @@ class Task:
     """Worked examples by default."""
     read_shots: Callable[[Path], list[Any]] | None = None
     """Rows to make examples from, used in their order and within their group. None: the task's own rows."""
+    shots_file: str = ""
+    """Where below the folder of data those rows lie, if not in `source`."""
     shots_from: str = "the benchmark's own examples, in their order"
     """What the result says of the rows of `read_shots`."""
     separator: str = "\n\n"
