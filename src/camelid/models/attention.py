@@ -56,9 +56,7 @@ def attention(
     if key_lengths is not None:
         return cached_attention(query, key, value, key_lengths, scale, sliding_window), None
     if tree is not None:
-        if sliding_window is not None and tree.longest > sliding_window:
-            raise ValueError(f"rows of {tree.longest} tokens share prompts, but the model sees {sliding_window} back")
-        return tree_attention(module.layer_idx, query, key, value, tree, scale), None
+        return tree_attention(module.layer_idx, query, key, value, tree, scale, sliding_window), None
     if segment_lengths is None:
         raise ValueError(
             "camelid's attention needs segment_lengths, key_lengths or tree; call the model through camelid"

@@ -1,15 +1,25 @@
-"""Rows of tokens, packed without padding into micro-batches under a token budget."""
+"""Rows of tokens, packed without padding into micro-batches under a token budget, what they share computed once."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from camelid.functional.packing import pack, position_ids
+from camelid.models.prefix_tree import common_length, share
+from camelid.models.tree_attention import Tree, make_tree
+
+SHARE_FROM = 16
+"""Shortest beginning, in tokens, that is worth a branch."""
+KIN = 0.25
+"""Share of a group's first row that another must have in common with it to be packed beside it."""
+WORTH = 0.95
+"""Largest share of the tokens left at which branches are taken; above, plain segments are as fast."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +38,17 @@ class Row:
             raise ValueError("the first token of a row cannot train: nothing stands before it to predict it")
 
 
+class Branches(NamedTuple):
+    """The rows of a batch as the network reads them: what several begin with is there once."""
+
+    ids: Tensor
+    """(1, t), t tokens instead of T."""
+    positions: Tensor
+    tree: Tree
+    places: Tensor
+    """(T,) where each token of the rows lies among the t."""
+
+
 @dataclass(frozen=True)
 class Batch:
     """Rows laid end to end: everything is (1, T) with T the sum of their lengths."""
@@ -39,6 +60,8 @@ class Batch:
     rows: list[int]
     """Index of each segment's row in the list that was packed."""
     values: dict[str, Tensor]
+    branches: Branches | None = None
+    """For the network alone, where sharing saves enough; losses see whole rows always."""
 
     def unpack(self, packed: Tensor) -> Iterator[tuple[int, Tensor]]:
         """Row index and the row's part (T_row,) of a (1, T) tensor."""
@@ -49,14 +72,33 @@ def make_batches(groups: Sequence[Sequence[Row]], micro_batch_tokens: int, devic
     """Pack groups of rows into micro-batches of at most `micro_batch_tokens` (a longer group gets one of its own).
 
     The rows of a group stay side by side: a loss over a pair needs both. `Batch.rows` counts rows over all groups.
+    Tokens that rows share at their beginning (a prompt with several completions) count once and are computed once.
     """
     first_row = [0, *accumulate(len(group) for group in groups)]
-    bins = pack([sum(len(row.ids) for row in group) for group in groups], micro_batch_tokens)
+    families = _families(groups, micro_batch_tokens)
+    bins = pack([tokens for _, tokens in families], micro_batch_tokens)
     batches = []
     for part in bins:
-        indices = [first_row[g] + i for g in part for i in range(len(groups[g]))]
-        batches.append(_concatenate([row for g in part for row in groups[g]], indices, device))
+        together = [g for family in part for g in families[family][0]]
+        indices = [first_row[g] + i for g in together for i in range(len(groups[g]))]
+        batches.append(_concatenate([row for g in together for row in groups[g]], indices, device))
     return batches
+
+
+def _families(groups: Sequence[Sequence[Row]], budget: int) -> list[tuple[list[int], int]]:
+    """Groups that begin alike, to be packed together while they fit, with their number of tokens."""
+    families: list[tuple[list[int], int]] = []
+    last: Sequence[int] = ()
+    for g in sorted(range(len(groups)), key=lambda g: list(groups[g][0].ids)):
+        tokens = len(share([row.ids for row in groups[g]], SHARE_FROM).ids)
+        first = groups[g][0].ids
+        common = common_length(last, first)
+        if common >= SHARE_FROM and common >= KIN * len(first) and families[-1][1] + tokens - common <= budget:
+            families[-1] = ([*families[-1][0], g], families[-1][1] + tokens - common)
+        else:
+            families.append(([g], tokens))
+        last = first
+    return families
 
 
 def _concatenate(rows: Sequence[Row], indices: list[int], device: torch.device) -> Batch:
@@ -68,4 +110,17 @@ def _concatenate(rows: Sequence[Row], indices: list[int], device: torch.device) 
         segment_lengths=lengths,
         rows=indices,
         values={name: torch.cat([row.values[name] for row in rows])[None].to(device) for name in rows[0].values},
+        branches=_branches(rows, device),
+    )
+
+
+def _branches(rows: Sequence[Row], device: torch.device) -> Branches | None:
+    shared = share([row.ids for row in rows], SHARE_FROM)
+    if len(shared.ids) > WORTH * sum(len(row.ids) for row in rows):
+        return None
+    return Branches(
+        ids=torch.tensor([shared.ids], device=device),
+        positions=torch.tensor([shared.positions], device=device),
+        tree=make_tree(shared.pieces, device),
+        places=torch.tensor([place for own in shared.places for place in own], device=device),
     )

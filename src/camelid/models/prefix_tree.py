@@ -69,8 +69,36 @@ def plan(rows: Sequence[Asked], pack_tokens: int) -> list[Pack | Kept]:
     # The last token of a row predicts nothing that is asked.
     inputs = [np.asarray(row.ids[:-1], dtype=np.int64) for row in rows]
     order = sorted(range(len(rows)), key=lambda i: rows[i].ids[:-1])
-    shared = [0] + [_common(inputs[a], inputs[b]) for a, b in pairwise(order)]
+    shared = [0] + [common_length(inputs[a], inputs[b]) for a, b in pairwise(order)]
     return list(_Planner(rows, inputs, order, shared, pack_tokens).steps(0, len(order), 0))
+
+
+class Shared(NamedTuple):
+    """Rows laid end to end, but for what they share with one another, which lies there once."""
+
+    ids: list[int]
+    positions: list[int]
+    pieces: list[Piece]
+    places: list[list[int]]
+    """Of each row, where its tokens lie."""
+
+
+def share(rows: Sequence[Sequence[int]], at_least: int) -> Shared:
+    """Rows in one stretch, of whatever length, in which beginnings of `at_least` tokens or more are there once."""
+    shared = Shared([], [], [], [[] for _ in rows])
+    last, path = np.zeros(0, dtype=np.int64), list[int]()
+    for number in sorted(range(len(rows)), key=lambda i: list(rows[i])):
+        ids = np.asarray(rows[number], dtype=np.int64)
+        known = common_length(last, ids)
+        known = known if known >= at_least else 0
+        path = path[:known] + list(range(len(shared.ids), len(shared.ids) + len(ids) - known))
+        if known < len(ids):
+            shared.pieces.append(Piece(path[known], len(ids) - known, path))
+        shared.ids.extend(ids[known:].tolist())
+        shared.positions.extend(range(known, len(ids)))
+        shared.places[number] = path
+        last = ids
+    return shared
 
 
 class _Planner(NamedTuple):
@@ -110,7 +138,7 @@ class _Planner(NamedTuple):
         for place in places:
             number = self.order[place]
             ids = self.inputs[number]
-            known = max(_common(last, ids), depth) if pack.ids else depth
+            known = max(common_length(last, ids), depth) if pack.ids else depth
             if pack.ids and len(pack.ids) + len(ids) - known > self.pack_tokens:
                 yield pack
                 pack, known = Pack([], [], [], []), depth
@@ -126,8 +154,8 @@ class _Planner(NamedTuple):
             yield pack
 
 
-def _common(a: np.ndarray, b: np.ndarray) -> int:
+def common_length(a: Sequence[int] | np.ndarray, b: Sequence[int] | np.ndarray) -> int:
     """Length of the common beginning."""
     length = min(len(a), len(b))
-    different = np.flatnonzero(a[:length] != b[:length])
+    different = np.flatnonzero(np.not_equal(a[:length], b[:length]))
     return int(different[0]) if len(different) else length

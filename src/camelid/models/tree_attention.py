@@ -32,6 +32,8 @@ class Tile(NamedTuple):
     """(S K,) places in the pack, by position; padding behind the end comes from anywhere."""
     hidden: Tensor
     """(S, 1, L, K): -inf where a key stands behind the query, else 0."""
+    position: Tensor
+    """(S, L) of the queries among the keys."""
 
 
 @dataclass
@@ -76,20 +78,37 @@ def make_tree(pieces: Sequence[Piece], device: torch.device, kept: Sequence[tupl
         later = torch.arange(length) > position[..., None]  # (S, L, K)
         hidden = torch.zeros(later.shape).masked_fill_(later, float("-inf"))[:, None]
         queries = torch.where(real, first + column, 0)
-        tiles.append(Tile(*(x.to(device) for x in (queries.flatten(), keys.flatten(), hidden))))
+        tiles.append(Tile(*(x.to(device) for x in (queries.flatten(), keys.flatten(), hidden, position))))
     longest = max(len(piece.path) for piece in pieces) + (kept[0][0].shape[1] if kept else 0)
     return Tree(tiles, back.to(device), longest, kept)
 
 
-def tree_attention(layer: int, query: Tensor, key: Tensor, value: Tensor, tree: Tree, scale: float) -> Tensor:
-    """`query`: (1, heads, T, D); `key`, `value`: (1, groups, T, D). Returns (1, T, heads, D)."""
+def tree_attention(
+    layer: int, query: Tensor, key: Tensor, value: Tensor, tree: Tree, scale: float, window: int | None = None
+) -> Tensor:
+    """`query`: (1, heads, T, D); `key`, `value`: (1, groups, T, D). Returns (1, T, heads, D).
+
+    `window`: how many keys back a query sees, itself included. Raises ValueError where that is fewer than a row has and
+    beginnings are kept from before.
+    """
+    tiles = tree.tiles
+    if window is not None and tree.longest > window:
+        if tree.kept:
+            raise ValueError(f"rows of {tree.longest} tokens share prompts, but the model sees {window} back")
+        tiles = [_windowed(tile, window) for tile in tiles]
     q, k, v = (x[0].transpose(0, 1).to(value.dtype) for x in (query, key, value))  # (T, heads, D)
     if tree.leaves:
         tree.left[layer] = (k.transpose(0, 1).contiguous(), v.transpose(0, 1).contiguous())
     kept = tree.kept[layer] if tree.kept else None
     q = q * scale
-    parts = [_tile(q, k, v, tile, kept) for tile in tree.tiles]
+    parts = [_tile(q, k, v, tile, kept) for tile in tiles]
     return torch.cat(parts).index_select(0, tree.back)[None]
+
+
+def _windowed(tile: Tile, window: int) -> Tile:
+    key = torch.arange(tile.hidden.shape[-1], device=tile.hidden.device)
+    far = key <= tile.position[:, None, :, None] - window
+    return tile._replace(hidden=tile.hidden.masked_fill(far, float("-inf")))
 
 
 def _tile(q: Tensor, k: Tensor, v: Tensor, tile: Tile, kept: tuple[Tensor, Tensor] | None) -> Tensor:

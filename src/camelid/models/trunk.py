@@ -46,14 +46,16 @@ class Trunk:
         self.compute = compute
 
     def hidden(self, batch: Batch) -> Tensor:
-        """Final hidden states (1, T, H) of a packed batch."""
+        """Final hidden states (1, T, H) of a packed batch, as if no row shared anything with another."""
+        branches = batch.branches
+        if branches is None:
+            return self._forward(batch.ids, batch.positions, segment_lengths=batch.segment_lengths)
+        states = self._forward(branches.ids, branches.positions, tree=branches.tree)
+        return states[0].index_select(0, branches.places)[None]
+
+    def _forward(self, ids: Tensor, positions: Tensor, **layout: Any) -> Tensor:
         with self.autocast():
-            output = self.model(
-                input_ids=batch.ids,
-                position_ids=batch.positions,
-                use_cache=False,
-                segment_lengths=batch.segment_lengths,
-            )
+            output = self.model(input_ids=ids, position_ids=positions, use_cache=False, **layout)
         return output.last_hidden_state
 
     def autocast(self) -> AbstractContextManager[Any]:
