@@ -16,19 +16,12 @@ in bfloat16 but for `float32`; what `checked` asks twice is not counted.
 
 from __future__ import annotations
 
-import argparse
-import datetime
-import json
-import os
-import platform
-import re
-import resource
-import statistics
-import subprocess
 import sys
-import time
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from alternate import SIDES, Clock, Side, compared, matmul_peak, parser, publish, serve, take_turns
 
 TRIAL_ITEMS = 24
 BATCH_SIZES = (1, 4, 8, 16, 64)
@@ -99,60 +92,6 @@ class Theirs:
         return [logprob for logprob, _ in self.lm.loglikelihood(asked, disable_tqdm=True)]
 
 
-def work(who: str, model: str, precision: str, data: Path) -> None:
-    """A worker: a JSON line in, a JSON line out."""
-    answers, sys.stdout = sys.stdout, sys.stderr  # libraries talk on stdout
-    side: Any = {"ours": Ours, "theirs": Theirs}[who](model, precision)
-    every = questions(data)
-    for line in sys.stdin:
-        job = json.loads(line)
-        items = [every[number] for number in job["items"]]
-        if "operations" in job:
-            reply: dict[str, Any] = {"operations": side.operations(items)}
-        else:
-            start, cpu = time.perf_counter(), time.process_time()
-            logprobs = side.run(items, job["batch_size"])
-            seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
-            reply = {"seconds": seconds, "cpu_seconds": cpu, "logprobs": logprobs}
-        reply["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(json.dumps(reply), file=answers, flush=True)
-
-
-class Worker:
-    """The other end of `work`."""
-
-    def __init__(self, who: str, chosen: argparse.Namespace):
-        command = [sys.executable, __file__, "--worker", who, "--model", chosen.model]
-        command += ["--precision", chosen.precision, "--data", chosen.data]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def ask(self, **job: Any) -> dict[str, Any]:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(job) + "\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
-
-    def close(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
-
-
-def matmul_peak(precision: str) -> float:
-    """Operations a second of a product of the shape that counts most: the best of several, now."""
-    import torch
-
-    dtype = torch.float32 if precision == "float32" else torch.bfloat16
-    x, w = torch.randn(1024, 576).to(dtype), torch.randn(1536, 576).to(dtype)
-    seconds = []
-    for _ in range(60):
-        start = time.perf_counter()
-        x @ w.T
-        seconds.append(time.perf_counter() - start)
-    return 2.0 * 1024 * 576 * 1536 / min(seconds)
-
-
 def agreement(items: list[Any], ours: list[float], theirs: list[float]) -> dict[str, float]:
     """Largest difference in nats, and the shares of items where both take the same choice."""
     place, same, same_norm = 0, 0, 0
@@ -171,84 +110,58 @@ def agreement(items: list[Any], ours: list[float], theirs: list[float]) -> dict[
     }
 
 
+def answer(side: Any, every: list[Any], job: dict[str, Any]) -> dict[str, Any]:
+    items = [every[number] for number in job["items"]]
+    if "operations" in job:
+        return {"operations": side.operations(items)}
+    clock = Clock()
+    logprobs = side.run(items, job["batch_size"])
+    return {**clock.read(), "logprobs": logprobs}
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--data", default=os.environ.get("CAMELID_DATA", ""))
-    parser.add_argument("--precision", default="checked", choices=["float32", "bfloat16", "checked"])
-    parser.add_argument("--items", type=int, default=2376)
-    parser.add_argument("--first", type=int, default=0, help="first item, to spread a long run")
-    parser.add_argument("--pieces", type=int, default=8)
-    parser.add_argument("--batch-size", type=int, default=0, help="the harness' batch size, where it is known")
-    parser.add_argument("--out", default="")
-    parser.add_argument("--worker", default="", help=argparse.SUPPRESS)
-    chosen = parser.parse_args()
-    if chosen.worker:
-        return work(chosen.worker, chosen.model, chosen.precision, Path(chosen.data))
+    asked = parser(__doc__)
+    asked.add_argument("--precision", default="checked", choices=["float32", "bfloat16", "checked"])
+    asked.add_argument("--items", type=int, default=2376)
+    asked.add_argument("--first", type=int, default=0, help="first item, to spread a long run")
+    asked.add_argument("--pieces", type=int, default=8)
+    asked.add_argument("--batch-size", type=int, default=0, help="the harness' batch size, where it is known")
+    chosen = asked.parse_args()
     every = questions(Path(chosen.data))
+    if chosen.side:
+        side = {"ours": Ours, "theirs": Theirs}[chosen.side](chosen.model, chosen.precision)
+        return serve(partial(answer, side, every))
     numbers = range(len(every))[chosen.first : chosen.first + chosen.items]
-    workers = {who: Worker(who, chosen) for who in ("ours", "theirs")}
-    workers["ours"].ask(items=[numbers[0]], operations=True)  # until it is loaded
+    more = ["--model", chosen.model, "--precision", chosen.precision, "--data", chosen.data]
+    sides = {who: Side(__file__, who, more) for who in SIDES}
+    pieces = [list(numbers[number :: chosen.pieces]) for number in range(chosen.pieces)]
+    operations = sum(sides["ours"].ask(items=piece, operations=True)["operations"] for piece in pieces)
     sizes = (chosen.batch_size,) if chosen.batch_size else BATCH_SIZES
     trial = list(numbers[:TRIAL_ITEMS])
-    tried = {size: workers["theirs"].ask(items=trial, batch_size=size)["seconds"] for size in sizes}
+    tried = {size: sides["theirs"].ask(items=trial, batch_size=size)["seconds"] for size in sizes}
     print(f"harness, {len(trial)} items, seconds by batch size: {tried}", file=sys.stderr, flush=True)
     best = min(tried, key=lambda size: tried[size])
-    peak, seconds, logprobs = 0.0, {"ours": [], "theirs": []}, {"ours": [], "theirs": []}
-    operations, peaks, cpu = 0.0, {}, {"ours": 0.0, "theirs": 0.0}
-    for number in range(chosen.pieces):
-        piece = list(numbers[number :: chosen.pieces])
-        peak = max(peak, matmul_peak(chosen.precision))
-        operations += workers["ours"].ask(items=piece, operations=True)["operations"]
-        for who in ("ours", "theirs") if number % 2 else ("theirs", "ours"):
-            reply = workers[who].ask(items=piece, batch_size=best)
-            seconds[who].append(reply["seconds"])
-            logprobs[who] += reply["logprobs"]
-            cpu[who] += reply["cpu_seconds"]
-            peaks[who] = reply["peak_bytes"]
-        print(number, [round(seconds[who][-1], 2) for who in seconds], file=sys.stderr, flush=True)
-    for worker in workers.values():
-        worker.close()
-    ratios = [b / a for a, b in zip(seconds["ours"], seconds["theirs"], strict=True)]
-    order = [every[i] for number in range(chosen.pieces) for i in numbers[number :: chosen.pieces]]
-    ours, theirs = sum(seconds["ours"]), sum(seconds["theirs"])
-    result = {
-        "benchmark": f"tasks.arc_easy.{chosen.precision}",
-        "ours": len(numbers) / ours,
-        "peer": len(numbers) / theirs,
-        "peer_name": f"lm-evaluation-harness HFLM, {chosen.precision.replace('checked', 'float32')}, batch size {best}",
-        "ratio": statistics.median(ratios),
-        "ratio_of_totals": theirs / ours,
-        "ratios": ratios,
-        "cpu_ratio": cpu["theirs"] / cpu["ours"],
-        "peak_share": operations / ours / peak,
-        "peak_gflops": peak / 1e9,
-        "peak_memory_ratio": peaks["ours"] / peaks["theirs"],
-        "n": chosen.pieces,
-        "items": len(numbers),
-        "unit": "items/s",
-        "machine": machine(),
-        "commit": subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True
-        ).stdout.strip(),
-        "date": datetime.date.today().isoformat(),
-        **agreement(order, logprobs["ours"], logprobs["theirs"]),
-    }
-    print(json.dumps(result))
-    if chosen.out:
-        path = Path(chosen.out) / f"{machine()}.jsonl"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a") as file:
-            file.write(json.dumps(result) + "\n")
-
-
-def machine() -> str:
-    """Processor and number of cores, as a file's name."""
-    try:
-        name = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())[1]
-    except (OSError, TypeError):
-        name = platform.processor() or platform.machine()
-    return re.sub(r"[^a-z0-9]+", "-", f"{name} {os.cpu_count()} cores".lower()).strip("-")
+    dtype = chosen.precision.replace("checked", "bfloat16")
+    peak = matmul_peak(dtype)
+    replies = take_turns(sides, [{"items": piece, "batch_size": best} for piece in pieces])
+    peak = max(peak, matmul_peak(dtype))
+    for side in sides.values():
+        side.close()
+    result = compared(replies, len(numbers), "items")
+    logprobs = {who: [x for reply in replies[who] for x in reply["logprobs"]] for who in SIDES}
+    theirs = chosen.precision.replace("checked", "float32")
+    publish(
+        {
+            "benchmark": f"tasks.arc_easy.{chosen.precision}",
+            "peer_name": f"lm-evaluation-harness HFLM, {theirs}, batch size {best}",
+            **result,
+            "items": len(numbers),
+            "peak_share": operations * result["ours"] / len(numbers) / peak,
+            "peak_gflops": peak / 1e9,
+            **agreement([every[i] for piece in pieces for i in piece], logprobs["ours"], logprobs["theirs"]),
+        },
+        chosen.out,
+    )
 
 
 if __name__ == "__main__":
