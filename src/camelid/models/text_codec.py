@@ -11,7 +11,11 @@ import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from camelid.models.skeleton import ChatFormatError
+from camelid.models.word_codec import open_word_codec
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -40,6 +44,9 @@ class TextCodec:
         token = next(iter(self.tokens.values()), "")
         self._fresh_after_tokens = bool(self._anchor) and self._encode(token + "a")[1:] == self._encode("a")
         self._control: dict[tuple[str, bool], list[int]] = {}
+        self._words = None if self._anchor else open_word_codec(self._plain)
+        # Without `special` they are found in plain text too.
+        self._findable = [str(token) for token in tokenizer.added_tokens_decoder.values() if not token.special]
 
     def is_fresh_after(self, id: int | None) -> bool:
         """Whether text after this token (None: after nothing) is encoded as a text of its own, not as a continuation.
@@ -69,6 +76,16 @@ class TextCodec:
                 f"so that a user could forge turns; mark it as special in tokenizer.json, or drop the row"
             )
         return ids
+
+    def contents(self, texts: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]] | None:
+        """What `content` gives for each text, laid end to end, and the number of each text's ids.
+
+        None where only `content` can tell: the tokenizer is of another kind, or a text holds an added token's text.
+        """
+        if self._words is None or any(token in text for token in self._findable for text in texts):
+            return None
+        ids, lengths = self._words.encode(texts)
+        return None if np.isin(np.unique(ids), list(self.tokens)).any() else (ids, lengths)
 
     def starts_with_token(self, text: str) -> bool:
         """Whether a control text begins with a control token."""

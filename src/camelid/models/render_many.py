@@ -1,0 +1,130 @@
+"""Many conversations to rows of tokens: what `ChatFormat.render` gives for each, in the same order, sooner.
+
+Conversations go in chunks of some megabytes: the contents of a chunk are encoded together (`TextCodec.contents`), and
+arrays put ids and masks together. Two chunks are worked on at once, since arrays need Python's lock for little of it;
+memory holds four beside the rows that were taken. What cannot be done this way, every error included, is left to
+`render`, whose words are then the user's.
+
+    for row in render_many(policy.chat, conversations, max_tokens=1024): ...
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+import numpy as np
+from numpy.typing import NDArray
+
+from camelid.models.batch import Row
+from camelid.models.chat import ChatFormat, TrainOn
+from camelid.models.skeleton import ChatFormatError, Slot
+from camelid.types import Message
+
+CHUNK_CHARS = 4 << 20
+THREADS = 2
+"""A third one waits for Python's lock."""
+
+
+def render_many(
+    chat: ChatFormat,
+    conversations: Iterable[Sequence[Message]],
+    *,
+    train_on: TrainOn = "assistant",
+    max_tokens: int | None = None,
+) -> Iterator[Row]:
+    """A row for each conversation, its ids and mask as arrays.
+
+    Raises what `chat.render` raises for the first conversation that has no row, in its turn: the rows before it come
+    first.
+    """
+
+    def rows(chunk: _Chunk, made: list[Row | None]) -> Iterator[Row]:
+        for messages, row in zip(chunk.conversations, made, strict=True):
+            if row is None:
+                rendered = chat.render(messages, train_on=train_on, max_tokens=max_tokens)
+                row = Row(np.array(rendered.ids, dtype=np.int32), np.array(rendered.loss_mask))
+            yield row
+
+    waiting: deque[tuple[_Chunk, Future[list[Row | None]]]] = deque()
+    with ThreadPoolExecutor(THREADS) as threads:
+        for chunk in _chunks(chat, conversations):
+            waiting.append((chunk, threads.submit(_rows, chat, chunk, train_on, max_tokens)))
+            if len(waiting) > 2 * THREADS - 1:
+                done, future = waiting.popleft()
+                yield from rows(done, future.result())
+        while waiting:
+            done, future = waiting.popleft()
+            yield from rows(done, future.result())
+
+
+@dataclass
+class _Chunk:
+    """Conversations with their segments: None where the chat format refuses one."""
+
+    conversations: list[Sequence[Message]] = field(default_factory=list)
+    segments: list[list[list[int] | Slot] | None] = field(default_factory=list)
+    num_chars: int = 0
+
+
+def _chunks(chat: ChatFormat, conversations: Iterable[Sequence[Message]]) -> Iterator[_Chunk]:
+    chunk = _Chunk()
+    for messages in conversations:
+        try:
+            segments = chat.segments(messages, generation=False)
+        except ChatFormatError:
+            segments = None
+        chunk.conversations.append(messages)
+        chunk.segments.append(segments)
+        chunk.num_chars += sum(len(message.content) for message in messages)
+        if chunk.num_chars >= CHUNK_CHARS:
+            yield chunk
+            chunk = _Chunk()
+    if chunk.conversations:
+        yield chunk
+
+
+def _rows(chat: ChatFormat, chunk: _Chunk, train_on: TrainOn, max_tokens: int | None) -> list[Row | None]:
+    """The chunk's rows; None for one that `render` has to make, or to refuse."""
+    texts = [
+        segment.text(messages[segment.message].content)
+        for messages, segments in zip(chunk.conversations, chunk.segments, strict=True)
+        for segment in segments or ()
+        if isinstance(segment, Slot)
+    ]
+    encoded = chat.codec.contents(texts)
+    if encoded is None:
+        return [None] * len(chunk.conversations)
+    contents, lengths = encoded
+    ends = iter(np.cumsum(lengths).tolist())
+    start = 0
+    rows: list[Row | None] = []
+    for segments in chunk.segments:
+        parts: list[NDArray[np.int32]] = []
+        turns: list[int] = []  # which parts are the assistant's
+        for segment in segments or ():
+            if isinstance(segment, Slot):
+                if segment.role == "assistant":
+                    turns.append(len(parts))
+                end = next(ends)
+                parts.append(contents[start:end])
+                start = end
+            else:
+                parts.append(np.array(segment, dtype=np.int32))
+        rows.append(_row(parts, turns, train_on, max_tokens) if turns else None)
+    return rows
+
+
+def _row(parts: list[NDArray[np.int32]], turns: list[int], train_on: TrainOn, max_tokens: int | None) -> Row | None:
+    """One conversation's row, None where nothing of it would train."""
+    ids = np.concatenate(parts)
+    mask = np.full(len(ids), train_on == "everything")
+    places = [0, *accumulate(map(len, parts))]
+    if train_on != "everything":
+        for turn in turns if train_on == "assistant" else turns[-1:]:
+            mask[places[turn] : places[turn + 1] + 1] = True  # one more: the end of turn
+    ids, mask = ids[:max_tokens], mask[:max_tokens]
+    return Row(ids, mask) if mask.any() else None
