@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +23,7 @@ from camelid.models.chat import ChatFormat, TrainOn
 from camelid.models.skeleton import ChatFormatError, Slot
 from camelid.types import Message
 
+Ids = NDArray[np.int32]
 CHUNK_CHARS = 4 << 20
 THREADS = 2
 """A third one waits for Python's lock."""
@@ -98,33 +98,52 @@ def _rows(chat: ChatFormat, chunk: _Chunk, train_on: TrainOn, max_tokens: int | 
     encoded = chat.codec.contents(texts)
     if encoded is None:
         return [None] * len(chunk.conversations)
-    contents, lengths = encoded
-    ends = iter(np.cumsum(lengths).tolist())
-    start = 0
+    parts, turns, num_parts = _parts(chunk, *encoded)
+    places = np.cumsum([0, *map(len, parts)])
+    ids = np.concatenate(parts)
+    mask = _mask(places, turns, train_on)
+    ends = places[np.cumsum(num_parts)].tolist()
     rows: list[Row | None] = []
-    for segments in chunk.segments:
-        parts: list[NDArray[np.int32]] = []
-        turns: list[int] = []  # which parts are the assistant's
-        for segment in segments or ():
-            if isinstance(segment, Slot):
-                if segment.role == "assistant":
-                    turns.append(len(parts))
-                end = next(ends)
-                parts.append(contents[start:end])
-                start = end
-            else:
-                parts.append(np.array(segment, dtype=np.int32))
-        rows.append(_row(parts, turns, train_on, max_tokens) if turns else None)
+    for start, end in zip([0, *ends], ends, strict=False):
+        cut = slice(start, end if max_tokens is None else min(end, start + max(max_tokens, 0)))
+        # Copies: a part of an array would keep all of it, what was cut off included, in memory.
+        rows.append(Row(ids[cut].copy(), mask[cut].copy()) if mask[cut].any() else None)
     return rows
 
 
-def _row(parts: list[NDArray[np.int32]], turns: list[int], train_on: TrainOn, max_tokens: int | None) -> Row | None:
-    """One conversation's row, None where nothing of it would train."""
-    ids = np.concatenate(parts)
-    mask = np.full(len(ids), train_on == "everything")
-    places = [0, *accumulate(map(len, parts))]
-    if train_on != "everything":
-        for turn in turns if train_on == "assistant" else turns[-1:]:
-            mask[places[turn] : places[turn + 1] + 1] = True  # one more: the end of turn
-    ids, mask = ids[:max_tokens], mask[:max_tokens]
-    return Row(ids, mask) if mask.any() else None
+def _parts(chunk: _Chunk, contents: Ids, lengths: NDArray[np.int64]) -> tuple[list[Ids], list[list[int]], list[int]]:
+    """All ids of the chunk in order; which parts of each conversation are the assistant's; how many parts each has."""
+    ends = iter(np.cumsum(lengths).tolist())
+    start = 0
+    parts: list[Ids] = [np.zeros(0, dtype=np.int32)]
+    turns: list[list[int]] = []
+    num_parts = []
+    control: dict[int, Ids] = {}
+    for segments in chunk.segments:
+        turns.append([])
+        first = len(parts)
+        for segment in segments or ():
+            if isinstance(segment, Slot):
+                if segment.role == "assistant":
+                    turns[-1].append(len(parts))
+                end = next(ends)
+                parts.append(contents[start:end])
+                start = end
+                continue
+            if id(segment) not in control:
+                control[id(segment)] = np.array(segment, dtype=np.int32)
+            parts.append(control[id(segment)])
+        num_parts.append(len(parts) - first)
+    num_parts[0] += 1  # the empty one at the start
+    return parts, turns, num_parts
+
+
+def _mask(places: NDArray[np.int64], turns: list[list[int]], train_on: TrainOn) -> NDArray[np.bool_]:
+    """Which ids train: those from a turn's start to its end of turn, the first id of the part that follows."""
+    if train_on == "everything":
+        return np.ones(places[-1], dtype=bool)
+    trained = np.array([t for own in turns for t in (own if train_on == "assistant" else own[-1:])], dtype=np.int64)
+    change = np.zeros(places[-1] + 1, dtype=np.int8)
+    change[places[trained]] += 1
+    change[places[trained + 1] + 1] -= 1
+    return np.cumsum(change[:-1], dtype=np.int8).astype(bool)

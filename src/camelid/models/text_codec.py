@@ -44,6 +44,8 @@ class TextCodec:
         token = next(iter(self.tokens.values()), "")
         self._fresh_after_tokens = bool(self._anchor) and self._encode(token + "a")[1:] == self._encode("a")
         self._control: dict[tuple[str, bool], list[int]] = {}
+        self._is_token = np.zeros(len(tokenizer), dtype=bool)
+        self._is_token[list(self.tokens)] = True
         self._words = None if self._anchor else open_word_codec(self._plain)
         # Without `special` they are found in plain text too.
         self._findable = [str(token) for token in tokenizer.added_tokens_decoder.values() if not token.special]
@@ -85,7 +87,7 @@ class TextCodec:
         if self._words is None or any(token in text for token in self._findable for text in texts):
             return None
         ids, lengths = self._words.encode(texts)
-        return None if np.isin(np.unique(ids), list(self.tokens)).any() else (ids, lengths)
+        return None if self._is_token[ids].any() else (ids, lengths)
 
     def starts_with_token(self, text: str) -> bool:
         """Whether a control text begins with a control token."""

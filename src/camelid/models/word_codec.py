@@ -2,8 +2,9 @@
 
 A byte-level tokenizer cuts a text into words and merges bytes within each, so a word has the same ids wherever it
 stands, and a page of text repeats most of its words. Here arrays find the words (`functional/word_starts.py`), Arrow
-numbers the different ones, and the tokenizer itself is asked for those that it was not asked for before. It is also
-asked for the kind of each character, so no Unicode table of ours can differ from its own.
+numbers the different ones, and only those that are new are encoded: by the library, or, where they are many, by its own
+merges as arrays (`word_merges.py`). The library is also asked for the kind of each character, so no Unicode table of
+ours can differ from its own.
 
 Left out: tokenizers with another pattern than GPT-2's (Llama-3, Qwen) or with a normalizer; `open_word_codec` returns
 None for them.
@@ -21,9 +22,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from camelid.functional.word_starts import ALONE, LETTER, NUMBER, OTHER, SPACE, word_starts
+from camelid.models.word_merges import WordMerges, open_word_merges
 
 MAX_WORDS = 1 << 18
 """Words remembered, some 60 MB; beyond that it starts anew. The 115 MB of ShareGPT hold about 600,000."""
+WORTH_READING = 10_000
+"""Words for which the library takes as long as reading its merges takes here."""
 UNKNOWN = 255
 
 
@@ -48,6 +52,9 @@ class WordCodec:
     def __init__(self, tokenizer: Any):
         self._tokenizer = tokenizer
         self._ids: dict[str, bytes] = {}  # a word's ids as int32
+        self._merges: WordMerges | None = None
+        self._opened = False
+        self._num_asked = 0
         self._lock = threading.Lock()
         self._kinds = np.full(0x110000, UNKNOWN, dtype=np.uint8)
         self._learn_kinds(range(128))
@@ -81,13 +88,24 @@ class WordCodec:
         new = [word for word, ids in zip(words, known, strict=True) if ids is None]
         if not new:
             return known  # type: ignore[return-value]
-        encodings = self._tokenizer.encode_batch(new, add_special_tokens=False)
-        found = {word: np.array(e.ids, dtype=np.int32).tobytes() for word, e in zip(new, encodings, strict=True)}
+        merges = self._merges_for(len(new))
+        found = merges.encode(new) if merges else {}
+        others = [word for word in new if word not in found]
+        encodings = self._tokenizer.encode_batch(others, add_special_tokens=False)
+        found |= {word: np.array(e.ids, dtype=np.int32).tobytes() for word, e in zip(others, encodings, strict=True)}
         with self._lock:
             if len(self._ids) + len(found) > MAX_WORDS:
                 self._ids.clear()
             self._ids.update(found)
         return [found[word] if ids is None else ids for word, ids in zip(words, known, strict=True)]
+
+    def _merges_for(self, num_words: int) -> WordMerges | None:
+        """The tokenizer's merges, once it was asked for so many words that reading them is worth the time."""
+        with self._lock:
+            self._num_asked += num_words
+            if self._num_asked >= WORTH_READING and not self._opened:
+                self._merges, self._opened = open_word_merges(self._tokenizer.model), True
+            return self._merges
 
     def _kinds_of(self, data: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """(N,) the kind of the character that each byte belongs to."""
