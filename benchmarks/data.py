@@ -10,8 +10,8 @@ fit, or has no answer within `--max-tokens`, is dropped and counted. They are wr
 Then the two take turns at each piece, each in a process of its own with its tokenizer loaded anew, so that neither
 remembers words of the piece before: ours reads records, renders and packs micro-batches of tensors; TRL loads the same
 file by `datasets`, tokenises with the assistant's mask and packs (best fit decreasing), nothing of it cached, with the
-best of several `dataset_num_proc`, tried on the first piece. Importing either is not counted. `bare` is the `tokenizers`
-library alone on the same texts, `encode_batch` with all cores, no mask and no packing.
+best of several `dataset_num_proc`, tried on some rows first. Importing either is not counted. `bare` is the library
+`tokenizers` alone on the same texts, `encode_batch` with all cores, no mask and no packing.
 
 Prints one JSON line and appends it to OUT/MACHINE.jsonl; rates are megabytes of text (UTF-8) a second. `cpu_ratio`
 compares processor seconds, which other programs on the machine disturb less than the clock. `same_rows`: the share of
@@ -133,7 +133,9 @@ def bare(model: str, file: str) -> dict[str, float]:
     """The `tokenizers` library alone on the contents of a file."""
     from tokenizers import Tokenizer
 
-    texts = [m["content"] for line in Path(file).open(encoding="utf-8") for m in json.loads(line)["messages"]]
+    with Path(file).open(encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
+    texts = [message["content"] for row in rows for message in row["messages"]]
     tokenizer = Tokenizer.from_file(f"{model}/tokenizer.json")
     start, cpu = time.perf_counter(), cpu_seconds()
     for first in range(0, len(texts), 1000):

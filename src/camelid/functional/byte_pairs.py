@@ -15,7 +15,7 @@ _SPREAD = 0x9E3779B97F4A7C15  # the golden ratio's digits scatter neighbouring k
 
 
 class PairTable:
-    """Which pairs of ids merge, in which order, into what: a hash table that is asked for thousands of pairs at once."""
+    """Which pairs of ids merge, in which order, into what: a hash table asked for thousands of pairs at once."""
 
     def __init__(self, pairs: Ints, merged: Ints):
         """`pairs`: (R, 2) different pairs of ids below 2^31, first to merge first. `merged`: (R,) what they become."""

@@ -18,7 +18,7 @@ MAX_BYTES = 64
 
 
 def open_word_merges(model: Any) -> WordMerges | None:
-    """The merges of a `tokenizers.models.BPE`, or None where it does more than merge. Reading them takes 0.3 seconds."""
+    """The merges of a `tokenizers.models.BPE`, or None where it does more. Reading them takes 0.3 seconds."""
     state = json.loads(model.__getstate__())
     more = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "ignore_merges")
     return None if any(state[name] for name in more) else WordMerges(state["vocab"], state["merges"])
