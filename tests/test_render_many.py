@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Regex, pre_tokenizers
 
 from camelid.collect.readers import read
 from camelid.models import render_many as module
@@ -83,6 +86,26 @@ def test_rows_and_errors_are_those_of_render(make, name, conversations, train_on
 def test_a_template_from_outside_is_checked_row_by_row(conversations, end_is_special):
     chat = ChatFormat(byte_level_tokenizer(end_is_special=end_is_special), OWN)
     assert at_once(chat, conversations) == one_by_one(chat, conversations)
+
+
+@settings(max_examples=15)
+@given(conversations=talks())
+def test_a_tokenizer_with_another_pattern_is_asked_in_batches(conversations):
+    tokenizer = copy.deepcopy(byte_level_tokenizer())
+    pattern = pre_tokenizers.Split(Regex(r"\p{L}+|\p{N}{1,3}|[^\p{L}\p{N}]+"), "isolated")
+    whole = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pattern, whole])
+    chat = load_chat_format(tokenizer, "chatml")
+    assert chat.codec.contents(["a", "b"]) is not None
+    assert at_once(chat, conversations) == one_by_one(chat, conversations)
+
+
+def test_an_added_token_in_a_text_is_left_to_the_plain_path():
+    codec = load_chat_format(byte_level_tokenizer(), "chatml").codec
+    assert codec.contents(["a <|im_end|> b"]) is not None  # special: plain characters in a content
+    codec = ChatFormat(byte_level_tokenizer(end_is_special=False), OWN).codec
+    assert codec.contents(["a", "b"]) is not None
+    assert codec.contents(["a", "a <|im_end|> b"]) is None
 
 
 @both

@@ -1,9 +1,12 @@
 """Many conversations to rows of tokens: what `ChatFormat.render` gives for each, in the same order, sooner.
 
-Conversations go in chunks of some megabytes: the contents of a chunk are encoded together (`TextCodec.contents`), and
+Conversations go in chunks of two megabytes: the contents of a chunk are encoded together (`TextCodec.contents`), and
 arrays put ids and masks together. Two chunks are worked on at once, since arrays need Python's lock for little of it;
-memory holds four beside the rows that were taken. What cannot be done this way, every error included, is left to
-`render`, whose words are then the user's.
+memory holds four beside the rows that were taken. What cannot be done this way is left to `render`, every error
+included, so that a user reads the same words.
+
+Left out: fewer checks for templates from outside, which still render each conversation once to compare; batches for
+tokenizers of the SentencePiece kind, for which the token before a text matters.
 
     for row in render_many(policy.chat, conversations, max_tokens=1024): ...
 """
@@ -24,9 +27,10 @@ from camelid.models.skeleton import ChatFormatError, Slot
 from camelid.types import Message
 
 Ids = NDArray[np.int32]
-CHUNK_CHARS = 4 << 20
+CHUNK_CHARS = 2 << 20
+"""A chunk's arrays take some 30 times its size while they are made."""
 THREADS = 2
-"""A third one waits for Python's lock."""
+"""A third one would wait for Python's lock."""
 
 
 def render_many(

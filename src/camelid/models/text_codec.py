@@ -44,7 +44,7 @@ class TextCodec:
         token = next(iter(self.tokens.values()), "")
         self._fresh_after_tokens = bool(self._anchor) and self._encode(token + "a")[1:] == self._encode("a")
         self._control: dict[tuple[str, bool], list[int]] = {}
-        self._is_token = np.zeros(len(tokenizer), dtype=bool)
+        self._is_token = np.zeros(1 + max(tokenizer.get_vocab().values()), dtype=bool)
         self._is_token[list(self.tokens)] = True
         self._words = None if self._anchor else open_word_codec(self._plain)
         # Without `special` they are found in plain text too.
@@ -82,11 +82,16 @@ class TextCodec:
     def contents(self, texts: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]] | None:
         """What `content` gives for each text, laid end to end, and the number of each text's ids.
 
-        None where only `content` can tell: the tokenizer is of another kind, or a text holds an added token's text.
+        None where only `content` can tell: what stands before a text matters, or a text holds an added token's text.
         """
-        if self._words is None or any(token in text for token in self._findable for text in texts):
+        if self._anchor or any(token in text for token in self._findable for text in texts):
             return None
-        ids, lengths = self._words.encode(texts)
+        if self._words:
+            ids, lengths = self._words.encode(texts)
+        else:  # at least on all cores
+            encodings = self._plain.encode_batch(texts, add_special_tokens=False)
+            lengths = np.array([len(encoding) for encoding in encodings], dtype=np.int64)
+            ids = np.array([id for encoding in encodings for id in encoding.ids], dtype=np.int32)
         return None if self._is_token[ids].any() else (ids, lengths)
 
     def starts_with_token(self, text: str) -> bool:
