@@ -108,6 +108,14 @@ def test_an_added_token_in_a_text_is_left_to_the_plain_path():
     assert codec.contents(["a", "a <|im_end|> b"]) is None
 
 
+def test_a_row_that_no_tokenizer_takes_is_met_in_its_turn():
+    chat = load_chat_format(byte_level_tokenizer(), "chatml")
+    rows = render_many(chat, [conversation("a", "b"), conversation("\ud800", "b"), conversation("c", "d")])
+    assert next(rows).ids.tolist() == chat.render(conversation("a", "b")).ids
+    with pytest.raises(TypeError, match="must be str"):
+        next(rows)
+
+
 @both
 def test_whatever_trains_is_refused_at_the_first_token(make, name):
     # Nothing stands before a first token to predict it; a loop that trains on everything says what it means by that.

@@ -86,12 +86,10 @@ class TextCodec:
         """
         if self._anchor or any(token in text for token in self._findable for text in texts):
             return None
-        if self._words:
-            ids, lengths = self._words.encode(texts)
-        else:  # at least on all cores
-            encodings = self._plain.encode_batch(texts, add_special_tokens=False)
-            lengths = np.array([len(encoding) for encoding in encodings], dtype=np.int64)
-            ids = np.array([id for encoding in encodings for id in encoding.ids], dtype=np.int32)
+        try:
+            ids, lengths = self._words.encode(texts) if self._words else self._in_batch(texts)
+        except (UnicodeEncodeError, TypeError):  # half a surrogate pair, which no tokenizer takes
+            return None
         return None if self._is_token[ids].any() else (ids, lengths)
 
     def starts_with_token(self, text: str) -> bool:
@@ -106,6 +104,12 @@ class TextCodec:
 
     def _encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=False)
+
+    def _in_batch(self, texts: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """By the library, on all cores."""
+        encodings = self._plain.encode_batch(texts, add_special_tokens=False)
+        lengths = np.array([len(encoding) for encoding in encodings], dtype=np.int64)
+        return np.array([id for encoding in encodings for id in encoding.ids], dtype=np.int32), lengths
 
     def _encode_plain(self, text: str) -> list[int]:
         return self._plain.encode(text, add_special_tokens=False).ids
