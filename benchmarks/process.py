@@ -36,14 +36,14 @@ def work(model: Path) -> dict[str, float]:
     from camelid.models.policy import Policy
     from camelid.models.sampler import Sampling
     from camelid.models.trunk import ModelSettings
-    from camelid.train.sft import SftSettings, demonstration_row, loss
+    from camelid.train.sft import SftSettings, demonstration_rows, loss
     from camelid.types import Conversation, Prompt, read_records
 
     starter = Path(camelid.__file__).parent / "starter"
     settings = ModelSettings(lora_first_layer=18, micro_batch_tokens=2048)
     policy = Policy.load_for_training(model, settings, OptimizerSettings(), seed=0, chat_format="chatml")
     demonstrations = read_records(starter / "demonstrations.jsonl", Conversation)[:48]
-    rows = [demonstration_row(policy.chat, c, SftSettings()) for c in demonstrations]
+    rows = demonstration_rows(policy.chat, demonstrations, SftSettings())
     prompts = [policy.chat.prompt_ids(p.prompt) for p in read_records(starter / "evaluation_prompts.jsonl", Prompt)]
 
     steps = []

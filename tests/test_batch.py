@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
+from camelid.functional.packing import position_ids
 from camelid.functional.sft import sft_loss
 from camelid.models import attention
 from camelid.models.batch import Batch, Row, make_batches
@@ -48,6 +50,18 @@ def sft(batch: Batch, outputs: Outputs) -> Loss:
 # --- packing ---
 
 row_lengths = st.lists(st.integers(1, 30), min_size=1, max_size=12)
+
+
+@given(lengths=row_lengths, budget=st.integers(1, 64))
+def test_rows_of_arrays_pack_like_rows_of_lists(lengths, budget):
+    rows = random_rows(lengths)
+    arrays = [Row(np.array(row.ids, dtype=np.int32), np.array(row.loss_mask)) for row in rows]
+    for a, b in zip(*(make_batches([[row] for row in kind], budget, CPU) for kind in (rows, arrays)), strict=True):
+        assert (a.rows, a.segment_lengths) == (b.rows, b.segment_lengths)
+        assert a.positions[0].tolist() == position_ids(a.segment_lengths)
+        for mine, their in ((a.ids, b.ids), (a.positions, b.positions), (a.loss_mask, b.loss_mask)):
+            assert mine.dtype == their.dtype
+            assert torch.equal(mine, their)
 
 
 @given(lengths=row_lengths, budget=st.integers(1, 64))

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from camelid.functional.packing import pack, position_ids
+from camelid.functional.packing import pack
 from camelid.models.prefix_tree import common_length, share
 from camelid.models.tree_attention import Tree, make_tree
 
@@ -26,15 +28,15 @@ WORTH = 0.95
 class Row:
     """One sequence: token ids, which of them train, and numbers for those tokens (advantages, old_logprobs ...)."""
 
-    ids: Sequence[int]
-    loss_mask: Sequence[bool]
+    ids: Sequence[int] | NDArray[np.int32]
+    loss_mask: Sequence[bool] | NDArray[np.bool_]
     values: dict[str, Tensor] = field(default_factory=dict)
     """Each of shape (T,), aligned with `ids`; anything outside the loss mask is ignored."""
 
     def __post_init__(self) -> None:
         if len(self.ids) != len(self.loss_mask):
             raise ValueError(f"{len(self.ids)} ids but a loss mask of {len(self.loss_mask)}")
-        if self.loss_mask and self.loss_mask[0]:
+        if len(self.loss_mask) and self.loss_mask[0]:
             raise ValueError("the first token of a row cannot train: nothing stands before it to predict it")
 
 
@@ -88,10 +90,11 @@ def make_batches(groups: Sequence[Sequence[Row]], micro_batch_tokens: int, devic
 def _families(groups: Sequence[Sequence[Row]], budget: int) -> list[tuple[list[int], int]]:
     """Groups that begin alike, to be packed together while they fit, with their number of tokens."""
     families: list[tuple[list[int], int]] = []
-    last: Sequence[int] = ()
-    for g in sorted(range(len(groups)), key=lambda g: list(groups[g][0].ids)):
+    firsts = [np.asarray(group[0].ids).tolist() for group in groups]
+    last: list[int] = []
+    for g in sorted(range(len(groups)), key=lambda g: firsts[g]):
         tokens = len(share([row.ids for row in groups[g]], SHARE_FROM).ids)
-        first = groups[g][0].ids
+        first = firsts[g]
         common = common_length(last, first)
         if common >= SHARE_FROM and common >= KIN * len(first) and families[-1][1] + tokens - common <= budget:
             families[-1] = ([*families[-1][0], g], families[-1][1] + tokens - common)
@@ -104,9 +107,9 @@ def _families(groups: Sequence[Sequence[Row]], budget: int) -> list[tuple[list[i
 def _concatenate(rows: Sequence[Row], indices: list[int], device: torch.device) -> Batch:
     lengths = [len(row.ids) for row in rows]
     return Batch(
-        ids=torch.tensor([[token for row in rows for token in row.ids]], device=device),
-        positions=torch.tensor([position_ids(lengths)], device=device),
-        loss_mask=torch.tensor([[bit for row in rows for bit in row.loss_mask]], device=device),
+        ids=_joined([row.ids for row in rows], np.int64, device),
+        positions=torch.cat([torch.arange(length) for length in lengths])[None].to(device),
+        loss_mask=_joined([row.loss_mask for row in rows], np.bool_, device),
         segment_lengths=lengths,
         rows=indices,
         values={name: torch.cat([row.values[name] for row in rows])[None].to(device) for name in rows[0].values},
@@ -124,3 +127,8 @@ def _branches(rows: Sequence[Row], device: torch.device) -> Branches | None:
         tree=make_tree(shared.pieces, device),
         places=torch.tensor([place for own in shared.places for place in own], device=device),
     )
+
+
+def _joined(parts: Sequence[Any], dtype: type[np.generic], device: torch.device) -> Tensor:
+    """(1, T) the parts end to end."""
+    return torch.from_numpy(np.concatenate([np.asarray(part, dtype=dtype) for part in parts]))[None].to(device)

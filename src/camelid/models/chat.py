@@ -24,9 +24,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from camelid.models import template_sandbox
-from camelid.models.formats import REQUIRED_TOKENS, TEMPLATES, built_in_template
+from camelid.models.formats import REQUIRED_TOKENS, TEMPLATES, built_in_template, writes_contents
 from camelid.models.parse_chat import find_messages
 from camelid.models.skeleton import ChatFormatError, Skeletons, Slot, fill
+from camelid.models.template_worker import MAX_OUTPUT_CHARS
 from camelid.models.text_codec import TextCodec
 from camelid.types import Message, Role
 
@@ -58,14 +59,15 @@ class ChatFormat:
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, template: str):
         self.template = template
-        self._codec = TextCodec(tokenizer)
+        self.codec = TextCodec(tokenizer)
+        self._writes_contents = writes_contents(template)
         self._special = {name: text for name, text in tokenizer.special_tokens_map.items() if text}
         self._bos = tokenizer.bos_token_id
-        self._skeletons = Skeletons(self._render_text, self._codec.starts_with_token)
+        self._skeletons = Skeletons(self._render_text, self.codec.starts_with_token)
         self._segments: dict[tuple[tuple[Role, ...], bool], list[Segment]] = {}
         # A trial conversation: a template that cannot be trained fails here, not in the middle of a data set.
         prompt, self._answer, ending = _around_answer(self._segments_of(("user", "assistant"), False))
-        self._answer_is_fresh = isinstance(prompt, list) and self._codec.is_fresh_after(prompt[-1])
+        self._answer_is_fresh = isinstance(prompt, list) and self.codec.is_fresh_after(prompt[-1])
         ends = [ending[0], tokenizer.eos_token_id]
         self.stop_ids: tuple[int, ...] = tuple(dict.fromkeys(id for id in ends if id is not None))
         """The end of turn, and the end of sequence where that is another token."""
@@ -107,7 +109,7 @@ class ChatFormat:
     def completion_text(self, ids: Sequence[int]) -> str:
         """The text of sampled ids up to the first stop id, if any, without the template's white space around it."""
         end = next((i for i, id in enumerate(ids) if id in self.stop_ids), len(ids))
-        text = self._codec.decode(ids[:end], fresh=self._answer_is_fresh)
+        text = self.codec.decode(ids[:end], fresh=self._answer_is_fresh)
         return text.removeprefix(self._answer.before).removesuffix(self._answer.after)
 
     def parse(self, ids: Sequence[int]) -> tuple[Message, ...]:
@@ -118,11 +120,11 @@ class ChatFormat:
         not carry does not come back: white space that the template trims ('llama2'); whether a user wrote '<<SYS>>'
         ('llama2': read as a system message); a system message equal to the one that the template adds by itself.
         """
-        return find_messages(list(ids), self._codec, self._segments_of, self._encode)
+        return find_messages(list(ids), self.codec, self._segments_of, self._encode)
 
     def _encode(self, messages: Sequence[Message], generation: bool) -> tuple[list[int], list[tuple[int, int]]]:
         """Ids, and the start and end of each assistant turn in them, end of turn included."""
-        segments = self._checked_segments(messages, generation)
+        segments = self.segments(messages, generation)
         ids: list[int] = []
         turns: list[tuple[int, int]] = []
         for segment in segments:
@@ -130,18 +132,20 @@ class ChatFormat:
                 ids += segment
                 continue
             start = len(ids)
-            fresh = self._codec.is_fresh_after(ids[-1] if ids else None)
-            ids += self._codec.content(segment.text(messages[segment.message].content), fresh=fresh)
+            fresh = self.codec.is_fresh_after(ids[-1] if ids else None)
+            ids += self.codec.content(segment.text(messages[segment.message].content), fresh=fresh)
             if segment.role == "assistant":
                 turns.append((start, len(ids) + 1))  # one more: the end of turn, first of the following segment
         return ids, turns
 
-    def _checked_segments(self, messages: Sequence[Message], generation: bool) -> list[Segment]:
+    def segments(self, messages: Sequence[Message], generation: bool) -> list[Segment]:
         """The segments for these roles; raises unless the skeleton, filled, is the template's text for the contents."""
         if not messages:
             raise ChatFormatError("an empty conversation cannot be rendered; drop the row")
         roles = tuple(message.role for message in messages)
         contents = [message.content for message in messages]
+        if self._writes_contents and sum(map(len, contents)) + 512 * len(contents) < MAX_OUTPUT_CHARS:
+            return self._segments_of(roles, generation)
         stock = self._render_text([message.model_dump() for message in messages], generation)
         if fill(self._skeletons.split(roles, generation), contents) != stock:
             self._skeletons.forget()  # it may have been made yesterday, by a template that writes the date
@@ -161,7 +165,7 @@ class ChatFormat:
         if key not in self._segments:
             pieces = self._skeletons.split(roles, generation)
             segments: list[Segment] = [
-                piece if isinstance(piece, Slot) else self._codec.control(piece, fresh=i == 0)
+                piece if isinstance(piece, Slot) else self.codec.control(piece, fresh=i == 0)
                 for i, piece in enumerate(pieces)
             ]
             self._refuse_doubled_start(segments)
@@ -172,7 +176,7 @@ class ChatFormat:
         first = segments[0]
         if self._bos is not None and isinstance(first, list) and first[:2] == [self._bos, self._bos]:
             raise ChatFormatError(
-                f"the chat template writes the start token {self._codec.decode([self._bos])!r} twice; "
+                f"the chat template writes the start token {self.codec.decode([self._bos])!r} twice; "
                 f"remove one from the template"
             )
 

@@ -107,9 +107,19 @@ def _sha256(template: str) -> str:
     return hashlib.sha256(template.encode()).hexdigest()
 
 
-TRUSTED_SHA256 = frozenset(
+WRITES_CONTENTS_SHA256 = frozenset(
     [_sha256(built_in_template(name, tokenizer_writes_start=writes)) for name in TEMPLATES for writes in (True, False)]
     # SmolLM2-135M-Instruct's; its text is in tests/test_template_sandbox.py.
     + ["872be49dbb638044ad01b60388f48d469ff2980e5f0dccdc22ec907db54d0788"]
 )
+"""Templates that write every content as it is, or trimmed, between texts that depend on nothing but the roles: no date,
+no question about what a content says. Somebody here has read them; a rendering need not be checked again for each row.
+"""
+
+TRUSTED_SHA256 = WRITES_CONTENTS_SHA256
 """Templates that are rendered without limits: the built-in ones and well-known ones that somebody here has read."""
+
+
+def writes_contents(template: str) -> bool:
+    """Whether a template is one of `WRITES_CONTENTS_SHA256`."""
+    return _sha256(template) in WRITES_CONTENTS_SHA256

@@ -15,6 +15,9 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
+
+Ids = Sequence[int] | NDArray[np.integer]
 
 KEEP_FROM = 64
 """Shortest common beginning, in tokens, that is worth steps of its own."""
@@ -83,12 +86,13 @@ class Shared(NamedTuple):
     """Of each row, where its tokens lie."""
 
 
-def share(rows: Sequence[Sequence[int]], at_least: int) -> Shared:
+def share(rows: Sequence[Ids], at_least: int) -> Shared:
     """Rows in one stretch, of whatever length, in which beginnings of `at_least` tokens or more are there once."""
     shared = Shared([], [], [], [[] for _ in rows])
     last, path = np.zeros(0, dtype=np.int64), list[int]()
-    for number in sorted(range(len(rows)), key=lambda i: list(rows[i])):
-        ids = np.asarray(rows[number], dtype=np.int64)
+    arrays = [np.asarray(row, dtype=np.int64) for row in rows]
+    for number in sorted(range(len(rows)), key=lambda i: arrays[i].tolist()):
+        ids = arrays[number]
         known = common_length(last, ids)
         known = known if known >= at_least else 0
         path = path[:known] + list(range(len(shared.ids), len(shared.ids) + len(ids) - known))
@@ -154,7 +158,7 @@ class _Planner(NamedTuple):
             yield pack
 
 
-def common_length(a: Sequence[int] | np.ndarray, b: Sequence[int] | np.ndarray) -> int:
+def common_length(a: Ids, b: Ids) -> int:
     """Length of the common beginning."""
     length = min(len(a), len(b))
     different = np.flatnonzero(np.not_equal(a[:length], b[:length]))

@@ -11,7 +11,11 @@ import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from camelid.models.skeleton import ChatFormatError
+from camelid.models.word_codec import open_word_codec
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -40,6 +44,11 @@ class TextCodec:
         token = next(iter(self.tokens.values()), "")
         self._fresh_after_tokens = bool(self._anchor) and self._encode(token + "a")[1:] == self._encode("a")
         self._control: dict[tuple[str, bool], list[int]] = {}
+        self._is_token = np.zeros(1 + max(tokenizer.get_vocab().values()), dtype=bool)
+        self._is_token[list(self.tokens)] = True
+        self._words = None if self._anchor else open_word_codec(self._plain)
+        # Without `special` they are found in plain text too.
+        self._findable = [str(token) for token in tokenizer.added_tokens_decoder.values() if not token.special]
 
     def is_fresh_after(self, id: int | None) -> bool:
         """Whether text after this token (None: after nothing) is encoded as a text of its own, not as a continuation.
@@ -70,6 +79,19 @@ class TextCodec:
             )
         return ids
 
+    def contents(self, texts: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]] | None:
+        """What `content` gives for each text, laid end to end, and the number of each text's ids.
+
+        None where only `content` can tell: what stands before a text matters, or a text holds an added token's text.
+        """
+        if self._anchor or any(token in text for token in self._findable for text in texts):
+            return None
+        try:
+            ids, lengths = self._words.encode(texts) if self._words else self._in_batch(texts)
+        except (UnicodeEncodeError, TypeError):  # half a surrogate pair, which no tokenizer takes
+            return None
+        return None if self._is_token[ids].any() else (ids, lengths)
+
     def starts_with_token(self, text: str) -> bool:
         """Whether a control text begins with a control token."""
         return bool(text) and self.control(text, fresh=False)[0] in self.tokens
@@ -82,6 +104,12 @@ class TextCodec:
 
     def _encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=False)
+
+    def _in_batch(self, texts: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """By the library, on all cores."""
+        encodings = self._plain.encode_batch(texts, add_special_tokens=False)
+        lengths = np.array([len(encoding) for encoding in encodings], dtype=np.int64)
+        return np.array([id for encoding in encodings for id in encoding.ids], dtype=np.int32), lengths
 
     def _encode_plain(self, text: str) -> list[int]:
         return self._plain.encode(text, add_special_tokens=False).ids

@@ -12,7 +12,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat
 from torch import Tensor
 
@@ -20,6 +22,7 @@ from camelid.functional.sft import sft_loss
 from camelid.models.batch import Batch, Row
 from camelid.models.chat import ChatFormat, TrainOn
 from camelid.models.policy import Loss, Outputs, Policy
+from camelid.models.render_many import render_many
 from camelid.runs import Run, derived_seed
 from camelid.train.common import TrainSettings, batches, input_files, model_card, split
 from camelid.types import Conversation, read_records
@@ -60,8 +63,8 @@ def train_sft(run: Run) -> dict[str, Any]:
     )
     conversations = [c for file in input_files(run.inputs["demonstrations"]) for c in read_records(file, Conversation)]
     train, held_out = split(conversations, s.held_out, s.seed)
-    rows = [demonstration_row(policy.chat, c, s) for c in train]
-    held_out_rows = [demonstration_row(policy.chat, c, s) for c in held_out]
+    rows = demonstration_rows(policy.chat, train, s)
+    held_out_rows = demonstration_rows(policy.chat, held_out, s)
 
     openings = batches(len(rows), 2 * s.batch_size, s.opening_epochs, derived_seed(s.seed, "openings"))
     steps = [[rows[i] for i in step] for step in batches(len(rows), s.batch_size, s.epochs, s.seed)]
@@ -93,15 +96,20 @@ def train_sft(run: Run) -> dict[str, Any]:
     return results
 
 
-def demonstration_row(chat: ChatFormat, conversation: Conversation, settings: SftSettings) -> Row:
-    """Tokens and loss mask of a conversation. Raises ChatFormatError, with the row's id, where nothing would train."""
-    try:
-        rendered = chat.render(conversation.messages, train_on=settings.train_on, max_tokens=settings.max_tokens)
-    except ValueError as error:
-        raise type(error)(f"demonstration {conversation.id} ({conversation.source}): {error}") from error
-    weights = opening_weights(rendered.loss_mask, settings.opening_tokens, settings.opening_weight)
-    weights *= math.prod(settings.tag_weights.get(tag, 1.0) for tag in conversation.tags)
-    return Row(rendered.ids, rendered.loss_mask, {"weights": weights})
+def demonstration_rows(chat: ChatFormat, conversations: Sequence[Conversation], settings: SftSettings) -> list[Row]:
+    """Tokens, loss mask and weights of each. Raises ChatFormatError, with the row's id, where nothing would train."""
+    messages = (conversation.messages for conversation in conversations)
+    rendered = render_many(chat, messages, train_on=settings.train_on, max_tokens=settings.max_tokens)
+    rows = []
+    for conversation in conversations:
+        try:
+            row = next(rendered)
+        except ValueError as error:
+            raise type(error)(f"demonstration {conversation.id} ({conversation.source}): {error}") from error
+        weights = opening_weights(row.loss_mask, settings.opening_tokens, settings.opening_weight)
+        weights *= math.prod(settings.tag_weights.get(tag, 1.0) for tag in conversation.tags)
+        rows.append(Row(row.ids, row.loss_mask, {"weights": weights}))
+    return rows
 
 
 def opening(row: Row, opening_tokens: int) -> Row:
@@ -110,14 +118,12 @@ def opening(row: Row, opening_tokens: int) -> Row:
     return Row(row.ids[:end], row.loss_mask[:end], {name: value[:end] for name, value in row.values.items()})
 
 
-def opening_weights(loss_mask: Sequence[bool], opening_tokens: int, weight: float) -> Tensor:
+def opening_weights(loss_mask: Sequence[bool] | NDArray[np.bool_], opening_tokens: int, weight: float) -> Tensor:
     """(T,) `weight` for the first `opening_tokens` of every run of trained tokens, 1 elsewhere."""
-    weights, run = torch.ones(len(loss_mask)), 0
-    for place, trains in enumerate(loss_mask):
-        run = run + 1 if trains else 0
-        if 0 < run <= opening_tokens:
-            weights[place] = weight
-    return weights
+    trains, places = np.asarray(loss_mask, dtype=bool), np.arange(len(loss_mask))
+    before = np.maximum.accumulate(np.where(trains, -1, places))  # the last place that does not train
+    opens = trains & (places - before <= opening_tokens)
+    return torch.from_numpy(np.where(opens, weight, 1.0).astype(np.float32))
 
 
 def loss(batch: Batch, outputs: Outputs) -> Loss:
@@ -129,4 +135,4 @@ def loss(batch: Batch, outputs: Outputs) -> Loss:
 def token_loss(policy: Policy, rows: list[Row]) -> float:
     """Mean negative log-likelihood a trained token, in nats."""
     total = sum(float(logprobs.sum()) for logprobs in policy.logprobs(rows))
-    return -total / sum(sum(row.loss_mask) for row in rows)
+    return -total / sum(int(np.count_nonzero(row.loss_mask)) for row in rows)
