@@ -22,6 +22,8 @@ from camelid.models.sampler import Sampling
 from camelid.models.trunk import ModelSettings
 from camelid.runs import Stage, execute
 from camelid.train.distill import DistillSettings, train_distill
+from camelid.train.dpo import DpoSettings, train_dpo
+from camelid.train.kto import KtoSettings, train_kto
 from camelid.train.ppo import PpoSettings, train_ppo
 from camelid.train.rejection import BestSettings, sample_best
 from camelid.train.reward import RewardSettings, train_reward
@@ -57,6 +59,16 @@ def stage(name: str, inputs: Path) -> Stage:
                 "preferences": inputs / "preferences.jsonl",
                 "samples": inputs / "comparisons.jsonl",
             },
+        ),
+        "dpo": (
+            train_dpo,
+            DpoSettings(model=FULL, batch_size=4, epochs=2, held_out=6, checkpoint_every=2, margins="small"),
+            {"model": model, "preferences": inputs / "preferences.jsonl"},
+        ),
+        "kto": (
+            train_kto,
+            KtoSettings(model=MODEL, batch_size=8, epochs=2, held_out=6, checkpoint_every=2),
+            {"model": model, "preferences": inputs / "preferences.jsonl"},
         ),
         "best": (
             sample_best,

@@ -44,7 +44,7 @@ class KtoSettings(TrainSettings):
     """KTO."""
 
     learning_rate: float = Field(default=1e-4, gt=0)
-    """Peak learning rate, for adapters; Ethayarajh et al. took 5e-7 for full weights (arXiv:2402.01306, section 4)."""
+    """Peak learning rate, for adapters; Ethayarajh et al. took 5e-7 for full weights (arXiv:2402.01306)."""
     batch_size: int = Field(default=32, ge=2)
     """Answers a step. The reference point is a mean over them, so not too few."""
     epochs: float = Field(default=1.0, gt=0)
@@ -141,7 +141,7 @@ def read_answers(run: Run, preferences: Sequence[Preference]) -> list[Answer]:
 
 
 def mismatch(answers: Sequence[Answer]) -> list[Answer]:
-    """Each prompt with the next answer that was given to another prompt. Raises ValueError where all prompts are one."""
+    """Each prompt with the next answer that was given to another one. Raises ValueError where all prompts are one."""
     found = []
     for i, answer in enumerate(answers):
         others = (answers[(i + step) % len(answers)] for step in range(1, len(answers)))
@@ -177,7 +177,7 @@ def answer_loss(batch: Batch, outputs: Outputs, *, s: KtoSettings, desirable: Se
         undesirable_weight=s.undesirable_weight,
     )
     seen = {"reward": s.beta * (logprobs - reference), "logprob": logprobs, "share": torch.ones_like(logprobs)}
-    logs = {}
+    logs: dict[str, Tensor] = {}
     for kind, mask in (("desirable", good), ("undesirable", ~good)):
         logs |= {f"{kind}_{name}": value.detach()[mask].sum() for name, value in seen.items()}
     return Loss(total, count, logs)
