@@ -13,7 +13,8 @@ from camelid.models.optimizer import OptimizerSettings
 from camelid.models.policy import Policy
 from camelid.models.trunk import ModelSettings
 from camelid.train.dpo import DpoSettings, pair_loss, train_dpo
-from camelid.train.pairs import pair_rows, summed
+from camelid.train.pairs import pair_rows
+from camelid.train.reference import summed
 from camelid.types import Preference
 from preference_rows import LORA, PREFERENCES, preference, run_stage, write
 from test_batch import own_logprobs, random_rows

@@ -28,15 +28,8 @@ from camelid.models.batch import Batch, Row
 from camelid.models.policy import Loss, Outputs, Policy
 from camelid.runs import Run, derived_seed
 from camelid.train.common import TrainSettings, batches, model_card, split
-from camelid.train.pairs import (
-    accuracy_beside_floors,
-    pair_rows,
-    paired,
-    read_preferences,
-    summed,
-    summed_reference,
-    with_reference,
-)
+from camelid.train.pairs import accuracy_beside_floors, pair_rows, paired, read_preferences
+from camelid.train.reference import summed, summed_reference, with_reference
 from camelid.types import Preference
 
 

@@ -28,15 +28,8 @@ from camelid.models.chat import ChatFormat
 from camelid.models.policy import Loss, Outputs, Policy
 from camelid.runs import Run, derived_seed
 from camelid.train.common import TrainSettings, batches, input_files, model_card, split
-from camelid.train.pairs import (
-    accuracy_beside_floors,
-    completion_row,
-    pair_rows,
-    read_preferences,
-    summed,
-    summed_reference,
-    with_reference,
-)
+from camelid.train.pairs import accuracy_beside_floors, completion_row, pair_rows, read_preferences
+from camelid.train.reference import summed, summed_reference, with_reference
 from camelid.types import Conversation, Messages, Preference, read_records
 
 
@@ -81,17 +74,17 @@ def train_kto(run: Run) -> dict[str, Any]:
     preferences = read_preferences(run.inputs["preferences"]) if "preferences" in run.inputs else []
     train, held_out = split(preferences, s.held_out, s.seed) if preferences else ([], [])
     answers = read_answers(run, train)
-    rows = with_reference(run, policy, answer_rows(policy.chat, answers, s.max_tokens))
-    mismatched = with_reference(run, policy, answer_rows(policy.chat, mismatch(answers), s.max_tokens))
-    held_out_rows = [row for p in held_out for row in pair_rows(policy.chat, p, s.max_tokens)]
-    held_out_rows = with_reference(run, policy, held_out_rows)
+    own, others = (answer_rows(policy.chat, part, s.max_tokens) for part in (answers, mismatch(answers)))
+    pairs = [row for p in held_out for row in pair_rows(policy.chat, p, s.max_tokens)]
+    seen = with_reference(run, policy, [*own, *others, *pairs])
+    rows, mismatched, held_out_rows = seen[: len(own)], seen[len(own) : 2 * len(own)], seen[2 * len(own) :]
 
     steps = batches(len(rows), s.batch_size, s.epochs, s.seed)
     start = run.resume(policy.load_state)
     with run.progress("steps", len(steps), start) as tick:
         for step in range(start, len(steps)):
-            others = [mismatched[i] for i in steps[step]]
-            kl = reference_point(summed(policy, others), summed_reference(others))
+            swapped = [mismatched[i] for i in steps[step]]
+            kl = reference_point(summed(policy, swapped), summed_reference(swapped))
             loss = partial(answer_loss, s=s, desirable=[answers[i].desirable for i in steps[step]], kl=kl.item())
             metrics = by_kind(policy.forward_backward([rows[i] for i in steps[step]], loss))
             rate = s.learning_rate_at(step, len(steps))

@@ -1,4 +1,4 @@
-"""What training on preferences shares: their rows, the reference's log-probabilities, accuracy beside its floors."""
+"""What training on preferences shares: the files, the rows of a pair, accuracy beside its floors."""
 
 from __future__ import annotations
 
@@ -7,21 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
-from torch import Tensor
 
 from camelid.functional.pair_accuracy import longer_wins, shares, shares_by_label, wins
 from camelid.functional.tfidf import tfidf_wins
 from camelid.models.batch import Row
 from camelid.models.chat import ChatFormat
-from camelid.models.policy import Policy
-from camelid.runs import Run
 from camelid.train.common import input_files
 from camelid.types import RATINGS, Message, Messages, Preference, read_records
-
-ROWS_AT_ONCE = 32
-"""Rows looked at between two moves of the progress bar."""
 
 
 def read_preferences(files: Path | list[Path]) -> list[Preference]:
@@ -47,32 +40,6 @@ def pair_rows(chat: ChatFormat, preference: Preference, max_tokens: int) -> tupl
     except ValueError as error:
         raise type(error)(f"preference {preference.id} ({preference.source}): {error}") from error
     return chosen, rejected
-
-
-def with_reference(run: Run, policy: Policy, rows: Sequence[Row]) -> list[Row]:
-    """The rows with `ref_logprobs`, (T,): those of the policy as it is now.
-
-    Called before anything has trained or was resumed, the policy is the reference: one pass over the rows, and no
-    second model in memory, with full weights as with adapters.
-    """
-    found = []
-    with run.progress("reference", len(rows)) as tick:
-        for start in range(0, len(rows), ROWS_AT_ONCE):
-            part = rows[start : start + ROWS_AT_ONCE]
-            for row, logprobs in zip(part, policy.logprobs(part), strict=True):
-                found.append(Row(row.ids, row.loss_mask, row.values | {"ref_logprobs": logprobs.cpu()}))
-            tick(len(part))
-    return found
-
-
-def summed(policy: Policy, rows: Sequence[Row]) -> Tensor:
-    """Log-probability of each row's completion now, (N,)."""
-    return torch.stack([logprobs.sum().cpu() for logprobs in policy.logprobs(rows)])
-
-
-def summed_reference(rows: Sequence[Row]) -> Tensor:
-    """Log-probability of each row's completion under the reference, (N,)."""
-    return torch.stack([row.values["ref_logprobs"].sum() for row in rows])
 
 
 def paired(rows: Sequence[Row]) -> Iterator[tuple[Row, Row]]:
