@@ -93,7 +93,15 @@ def stage(name: str, inputs: Path) -> Stage:
         "distill": (
             train_distill,
             DistillSettings(
-                model=FULL, keep_layers=1, batch_size=4, epochs=3, held_out=6, checkpoint_every=2, max_tokens=64
+                model=FULL,
+                keep_layers=1,
+                batch_size=4,
+                epochs=3,
+                held_out=6,
+                checkpoint_every=2,
+                max_tokens=64,
+                on_policy=0.3,
+                sampling=Sampling(max_new_tokens=8),
             ),
             {"model": model, "text": inputs / "demonstrations.jsonl"},
         ),
