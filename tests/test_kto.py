@@ -7,7 +7,8 @@ from functools import partial
 import pytest
 import torch
 
-from camelid.train.kto import Answer, KtoSettings, answer_loss, by_kind, mismatch, train_kto
+from camelid.train.answers import Answer, mismatch
+from camelid.train.kto import KtoSettings, answer_loss, by_kind, train_kto
 from camelid.types import Conversation, Message, write_records
 from preference_rows import LORA, PREFERENCES, preference, run_stage, write
 from test_dpo import random_pairs, trainable

@@ -32,7 +32,7 @@ def kto_loss(
     desirable_weight: float = 1.0,
     undesirable_weight: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
-    """KTO (arXiv:2402.01306, eq. 8): the value of a completion against the reference point, as prospect theory has it.
+    """KTO (arXiv:2402.01306, section 4.1): the value, by prospect theory, of a completion beside the reference point.
 
         r = log pi(y | x) / ref(y | x)
         L = sum_i l_D (1 - sigmoid(beta (r_i - z0)))   over desirable completions

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -24,13 +24,13 @@ from camelid.durable import write_json
 from camelid.functional.kto import kto_loss, reference_point
 from camelid.functional.pair_accuracy import wins
 from camelid.models.batch import Batch, Row
-from camelid.models.chat import ChatFormat
 from camelid.models.policy import Loss, Outputs, Policy
 from camelid.runs import Run, derived_seed
-from camelid.train.common import TrainSettings, batches, input_files, model_card, split
-from camelid.train.pairs import accuracy_beside_floors, completion_row, pair_rows, read_preferences
+from camelid.train.answers import answer_rows, mismatch, read_answers
+from camelid.train.common import TrainSettings, batches, model_card, split
+from camelid.train.pairs import accuracy_beside_floors, pair_rows, read_preferences
 from camelid.train.reference import summed, summed_reference, with_reference
-from camelid.types import Conversation, Messages, Preference, read_records
+from camelid.types import Preference
 
 
 class KtoSettings(TrainSettings):
@@ -55,16 +55,6 @@ class KtoSettings(TrainSettings):
     """Preferences kept from training to measure accuracy on; answers without a partner all train."""
 
 
-class Answer(NamedTuple):
-    """One answer, and whether it is a good one."""
-
-    prompt: Messages
-    text: str
-    desirable: bool
-    name: str
-    """For errors."""
-
-
 def train_kto(run: Run) -> dict[str, Any]:
     """Stage: `model`, `preferences` and/or `desirable`, `undesirable` (conversations) -> model/, accuracy.json."""
     s: KtoSettings = run.settings
@@ -73,7 +63,7 @@ def train_kto(run: Run) -> dict[str, Any]:
     )
     preferences = read_preferences(run.inputs["preferences"]) if "preferences" in run.inputs else []
     train, held_out = split(preferences, s.held_out, s.seed) if preferences else ([], [])
-    answers = read_answers(run, train)
+    answers = read_answers(run.inputs, train)
     own, others = (answer_rows(policy.chat, part, s.max_tokens) for part in (answers, mismatch(answers)))
     pairs = [row for p in held_out for row in pair_rows(policy.chat, p, s.max_tokens)]
     seen = with_reference(run, policy, [*own, *others, *pairs])
@@ -94,9 +84,10 @@ def train_kto(run: Run) -> dict[str, Any]:
                 run.checkpoint(step + 1, policy.save_state)
             tick(1)
 
+    good = sum(answer.desirable for answer in answers)
     results: dict[str, Any] = {
-        "num_desirable": sum(answer.desirable for answer in answers),
-        "num_undesirable": sum(not answer.desirable for answer in answers),
+        "num_desirable": good,
+        "num_undesirable": len(answers) - good,
         "num_held_out": len(held_out),
         "cut": sum(len(row.ids) == s.max_tokens for row in rows),
     }
@@ -105,55 +96,6 @@ def train_kto(run: Run) -> dict[str, Any]:
     write_json(run.path / "accuracy.json", results)
     policy.save(run.path / "model", model_card(run, "Language model after KTO", results))
     return results
-
-
-def read_answers(run: Run, preferences: Sequence[Preference]) -> list[Answer]:
-    """Chosen and rejected answers of the preferences, then the conversations of `desirable` and `undesirable`.
-
-    Raises ValueError unless there are some of both kinds.
-    """
-    answers = [
-        Answer(p.prompt, text, good, f"preference {p.id} ({p.source})")
-        for p in preferences
-        for text, good in ((p.chosen, True), (p.rejected, False))
-    ]
-    for kind in ("desirable", "undesirable"):
-        files = input_files(run.inputs[kind]) if kind in run.inputs else ()
-        answers += [
-            Answer(c.messages[:-1], c.messages[-1].content, kind == "desirable", f"conversation {c.id} ({c.source})")
-            for file in files
-            for c in read_records(file, Conversation)
-        ]
-    good = sum(answer.desirable for answer in answers)
-    if not 0 < good < len(answers):
-        raise ValueError(
-            f"{good} desirable and {len(answers) - good} undesirable answers: KTO wants some of both; give "
-            "`preferences`, or `desirable` and `undesirable` (files of conversations)"
-        )
-    return answers
-
-
-def mismatch(answers: Sequence[Answer]) -> list[Answer]:
-    """Each prompt with the next answer that was given to another one. Raises ValueError where all prompts are one."""
-    found = []
-    for i, answer in enumerate(answers):
-        others = (answers[(i + step) % len(answers)] for step in range(1, len(answers)))
-        other = next((other for other in others if other.prompt != answer.prompt), None)
-        if other is None:
-            raise ValueError("all answers are to one prompt; KTO's reference point wants answers to others")
-        found.append(Answer(answer.prompt, other.text, other.desirable, f"{answer.name} with another's answer"))
-    return found
-
-
-def answer_rows(chat: ChatFormat, answers: Sequence[Answer], max_tokens: int) -> list[Row]:
-    """Raises ValueError, with the answer's name, where one cannot be written."""
-    rows = []
-    for answer in answers:
-        try:
-            rows.append(completion_row(chat, answer.prompt, answer.text, max_tokens))
-        except ValueError as error:
-            raise type(error)(f"{answer.name}: {error}") from error
-    return rows
 
 
 def answer_loss(batch: Batch, outputs: Outputs, *, s: KtoSettings, desirable: Sequence[bool], kl: float) -> Loss:
