@@ -148,7 +148,7 @@ def test_a_student_writes_rows_of_which_only_its_answer_trains(teacher):
 def test_the_teacher_may_be_another_model_of_one_vocabulary(tmp_path, teacher, documents):
     student = write_tiny_llama(tmp_path / "small", seed=1, hidden_size=16, num_hidden_layers=2)
     more = {"alpha": 1.0, "learning_rate": 1e-2, "epochs": 4}
-    path, metrics = distil(tmp_path, student, documents, inputs={"teacher": teacher}, **more)
+    path, metrics = distil(tmp_path, student, documents, inputs={"teacher_model": teacher}, **more)
     first = json.loads((path / "metrics.jsonl").read_text().splitlines()[0])
     assert metrics["held_out_kl"] < 0.8 * first["held_out_kl"]
     tokenizer = json.loads((student / "tokenizer.json").read_text())
@@ -156,7 +156,7 @@ def test_the_teacher_may_be_another_model_of_one_vocabulary(tmp_path, teacher, d
     swapped["a"], swapped["b"] = swapped["b"], swapped["a"]
     (student / "tokenizer.json").write_text(json.dumps(tokenizer))
     with pytest.raises(ValueError, match="have different tokenizers"):
-        distil(tmp_path / "b", student, documents, inputs={"teacher": teacher}, **more)
+        distil(tmp_path / "b", student, documents, inputs={"teacher_model": teacher}, **more)
 
 
 def test_documents_have_no_prompts_to_answer(tmp_path, teacher, documents):

@@ -61,5 +61,5 @@ def test_distillation_counts_the_students_own_answers(tmp_path):
     assert own.sampled_tokens == 10 * 2 * 0.5 * 8
     assert cost_of(tmp_path, "distill", train_distill, DistillSettings(**more), inputs).sampled_tokens == 0
     larger = model_folder(tmp_path / "t", num_hidden_layers=60)
-    taught = cost_of(tmp_path, "distill", train_distill, DistillSettings(**more), inputs | {"teacher": larger})
+    taught = cost_of(tmp_path, "distill", train_distill, DistillSettings(**more), inputs | {"teacher_model": larger})
     assert taught.held_bytes > own.held_bytes

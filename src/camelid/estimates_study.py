@@ -66,7 +66,7 @@ def check_judge(s: Any, reads: Reads, cost: Cost) -> Left:
 def train_distill(s: Any, reads: Reads, cost: Cost) -> Left:
     """Rows are taken to be as long as they may be. The teacher looks at every row that trains."""
     model = reads.shape("model")
-    teacher = reads.shape("teacher") if "teacher" in reads else model
+    teacher = reads.shape("teacher_model") if "teacher_model" in reads else model
     student = model._replace(layers=min(s.keep_layers, model.layers))
     rows = sum(_text_rows(reads, source, s.max_tokens) for source in reads.sources("text"))
     tokens = max(min(rows, s.max_rows or rows) - s.held_out, 0) * s.epochs * s.max_tokens

@@ -81,7 +81,7 @@ class Distiller:
         """Add the gradient of the summed loss over all rows. Returns `loss` and its parts a token, and `count`.
 
         `own` rows were written by the student: they train to the teacher alone, for their text is nothing to learn.
-        No gradient flows through their sampling (Agarwal et al. 2023, arXiv:2306.13649, section 3.1).
+        No gradient flows through their sampling (Agarwal et al. 2023, arXiv:2306.13649, section 3).
         """
         totals = dict.fromkeys(("loss", "kl", "cross_entropy", "count"), 0.0)
         parts = [(batch, self.alpha) for batch in self._batches(rows)] + [(batch, 1.0) for batch in self._batches(own)]

@@ -6,6 +6,7 @@ so that it is corrected where it goes, not only where the text went.
 Left out: pruning of width and heads, choosing layers by their effect, Jensen-Shannon mixtures of both KLs.
 
     camelid distill --model smollm2-135m --text rows.jsonl --set keep_layers=20
+    camelid distill --model small --teacher-model large --text rows.jsonl --set keep_layers=30 --set on_policy=0.5
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ class DistillSettings(TrainSettings):
 
 
 def train_distill(run: Run) -> dict[str, Any]:
-    """Stage: `model`, `text` (files of conversations or of documents), optional `teacher` (another model) -> model/."""
+    """Stage: `model`, `text` (files of conversations or of documents), optional `teacher_model` (another) -> model/."""
     s: DistillSettings = run.settings
     distiller = Distiller.create(
         run.inputs["model"],
@@ -83,7 +84,7 @@ def train_distill(run: Run) -> dict[str, Any]:
         temperature=s.temperature,
         alpha=s.alpha,
         divergence=s.divergence,
-        teacher_path=run.inputs.get("teacher"),
+        teacher_path=run.inputs.get("teacher_model"),
         seed=derived_seed(s.seed, "adapters"),
         chat_format=s.chat_format,
     )
