@@ -48,7 +48,7 @@ class DistillSettings(TrainSettings):
     temperature: float = Field(default=1.0, gt=0)
     """Both distributions are taken at this temperature in the KL."""
     alpha: float = Field(default=0.5, ge=0, le=1)
-    """Weight of the KL to the teacher; the rest is cross-entropy with the text. 0 takes no teacher."""
+    """Weight of the KL to the teacher; the rest is cross-entropy with the text. With 0 the text needs no teacher."""
     divergence: Divergence = "forward"
     """KL(teacher || student), forward, covers all that the teacher says; the reverse says nothing that it would not."""
     on_policy: float = Field(default=0.0, ge=0, le=1)
