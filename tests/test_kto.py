@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 import torch
 
-from camelid.train.answers import Answer, mismatch
+from camelid.train.answers import Answer, mismatch, read_answers
 from camelid.train.kto import KtoSettings, answer_loss, by_kind, train_kto
 from camelid.types import Conversation, Message, write_records
 from preference_rows import LORA, PREFERENCES, preference, run_stage, write
@@ -43,6 +43,14 @@ def test_a_prompt_is_mismatched_with_the_next_answer_to_another_prompt():
     ]
     with pytest.raises(ValueError, match="all answers are to one prompt"):
         mismatch(answers("a", "a"))
+
+
+def test_both_answers_of_a_preference_are_taken_once_by_the_mismatch():
+    """Beside each other they would both be passed over, and the reference point would know chosen answers only."""
+    own = read_answers({}, PREFERENCES)
+    others = mismatch(own)
+    assert sum(answer.desirable for answer in others) == len(PREFERENCES)
+    assert len({(answer.prompt, answer.text) for answer in others}) == len(own)
 
 
 def test_the_gradient_does_not_depend_on_the_micro_batches(llama):

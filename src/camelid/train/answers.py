@@ -23,14 +23,15 @@ class Answer(NamedTuple):
 
 
 def read_answers(inputs: Mapping[str, Any], preferences: Sequence[Preference]) -> list[Answer]:
-    """Chosen and rejected answers of the preferences, then the conversations of `desirable` and `undesirable`.
+    """Chosen answers of the preferences, rejected ones, then the conversations of `desirable` and `undesirable`.
 
-    Raises ValueError unless there are some of both kinds.
+    Kinds are not mixed: the next answer, with which `mismatch` takes a prompt, is then mostly of the same kind, and
+    every answer is taken about once. Raises ValueError unless there are some of both kinds.
     """
     answers = [
-        Answer(p.prompt, text, good, f"preference {p.id} ({p.source})")
+        Answer(p.prompt, p.chosen if good else p.rejected, good, f"preference {p.id} ({p.source})")
+        for good in (True, False)
         for p in preferences
-        for text, good in ((p.chosen, True), (p.rejected, False))
     ]
     for kind in ("desirable", "undesirable"):
         files = input_files(inputs[kind]) if kind in inputs else ()
