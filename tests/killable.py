@@ -22,6 +22,8 @@ from camelid.models.sampler import Sampling
 from camelid.models.trunk import ModelSettings
 from camelid.runs import Stage, execute
 from camelid.train.distill import DistillSettings, train_distill
+from camelid.train.dpo import DpoSettings, train_dpo
+from camelid.train.kto import KtoSettings, train_kto
 from camelid.train.ppo import PpoSettings, train_ppo
 from camelid.train.rejection import BestSettings, sample_best
 from camelid.train.reward import RewardSettings, train_reward
@@ -58,6 +60,16 @@ def stage(name: str, inputs: Path) -> Stage:
                 "samples": inputs / "comparisons.jsonl",
             },
         ),
+        "dpo": (
+            train_dpo,
+            DpoSettings(model=FULL, batch_size=4, epochs=2, held_out=6, checkpoint_every=2, margins="small"),
+            {"model": model, "preferences": inputs / "preferences.jsonl"},
+        ),
+        "kto": (
+            train_kto,
+            KtoSettings(model=MODEL, batch_size=8, epochs=2, held_out=6, checkpoint_every=2),
+            {"model": model, "preferences": inputs / "preferences.jsonl"},
+        ),
         "best": (
             sample_best,
             BestSettings(model=MODEL, sampling=Sampling(max_new_tokens=40), prompts_a_chunk=3),
@@ -81,7 +93,15 @@ def stage(name: str, inputs: Path) -> Stage:
         "distill": (
             train_distill,
             DistillSettings(
-                model=FULL, keep_layers=1, batch_size=4, epochs=3, held_out=6, checkpoint_every=2, max_tokens=64
+                model=FULL,
+                keep_layers=1,
+                batch_size=4,
+                epochs=3,
+                held_out=6,
+                checkpoint_every=2,
+                max_tokens=64,
+                on_policy=0.3,
+                sampling=Sampling(max_new_tokens=8),
             ),
             {"model": model, "text": inputs / "demonstrations.jsonl"},
         ),

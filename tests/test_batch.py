@@ -79,6 +79,20 @@ def test_every_row_is_packed_once_and_unpacks_to_itself(lengths, budget):
     assert sorted(seen) == list(range(len(rows)))
 
 
+@given(lengths=row_lengths, budget=st.integers(1, 64))
+def test_row_sums_are_over_what_trains_whatever_stands_elsewhere(lengths, budget):
+    rows = []
+    for r in random_rows(lengths + lengths):
+        mask = torch.tensor(r.loss_mask)
+        rows.append(Row(r.ids, r.loss_mask, {"x": torch.where(mask, torch.arange(len(r.ids)) + 0.5, torch.nan)}))
+    pairs = [rows[i : i + 2] for i in range(0, len(rows), 2)]
+    found = {}
+    for batch in make_batches(pairs, budget, CPU):
+        assert [row + 1 for row in batch.rows[0::2]] == batch.rows[1::2]  # the second row of a pair is at its side
+        found.update(zip(batch.rows, batch.row_sums(batch.values["x"]).tolist(), strict=True))
+    assert found == {i: row.values["x"].nansum().item() for i, row in enumerate(rows)}
+
+
 @given(
     pairs=st.lists(st.tuples(st.integers(1, 20), st.integers(1, 20)), min_size=1, max_size=8), budget=st.integers(1, 64)
 )

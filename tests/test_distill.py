@@ -7,7 +7,10 @@ import pytest
 import torch
 
 from camelid.models.cutting import kept_layers
+from camelid.models.distiller import Distiller
+from camelid.models.optimizer import OptimizerSettings
 from camelid.models.policy import Policy
+from camelid.models.sampler import Sampling
 from camelid.models.trunk import ModelSettings
 from camelid.runs import Stage, execute, read_manifest
 from camelid.train.distill import DistillSettings, train_distill
@@ -50,10 +53,11 @@ def documents(tmp_path_factory) -> Path:
     return file
 
 
-def distil(tmp_path: Path, teacher: Path, text: Path, **changes) -> tuple[Path, dict]:
+def distil(tmp_path: Path, teacher: Path, text: Path, *, inputs=None, **changes) -> tuple[Path, dict]:
     few = {"keep_layers": 2, "cut": "spread", "max_tokens": 64, "held_out": 6}
     settings = DistillSettings(model=MODEL, **few | changes)
-    path = execute([Stage("distill", train_distill, settings, {"model": teacher, "text": text})], tmp_path)["distill"]
+    given = {"model": teacher, "text": text} | (inputs or {})
+    path = execute([Stage("distill", train_distill, settings, given)], tmp_path)["distill"]
     manifest = read_manifest(path)
     assert manifest is not None
     return path, manifest["metrics"]
@@ -91,6 +95,73 @@ def test_conversations_train_in_full_even_where_the_answer_is_cut_off(tmp_path, 
     write_records(tmp_path / "rows.jsonl", [Conversation(messages=turns, id=str(i)) for i in range(4)])
     _, metrics = distil(tmp_path, teacher, tmp_path / "rows.jsonl", held_out=1)
     assert metrics["trained_tokens"] == 3 * 64
+
+
+def talks(path: Path, number: int, *, long: int = 0) -> Path:
+    """Conversations, the first `long` of them with a prompt too long to answer within 64 tokens."""
+    rows = []
+    for i in range(number):
+        asked = Message(role="user", content="Tell me more. " * (30 if i < long else 1) + f"Of {i}?")
+        rows.append(Conversation(messages=(asked, Message(role="assistant", content="It lives in the Andes."))))
+    write_records(path, rows)
+    return path
+
+
+def test_the_student_answers_its_share_of_the_prompts(tmp_path, teacher):
+    talk = talks(tmp_path / "rows.jsonl", 60, long=20)
+    few = {"on_policy": 0.5, "epochs": 2, "batch_size": 10, "held_out": 0, "sampling": {"max_new_tokens": 8}}
+    path, metrics = distil(tmp_path, teacher, talk, **few)
+    # 2 passes over 40 rows that can be answered, each with probability one half; the others train as they are.
+    assert 28 <= metrics["own_answers"] <= 52
+    assert sum(1 for _ in (path / "metrics.jsonl").open()) == 12
+    _, none = distil(tmp_path, teacher, talk, **few | {"on_policy": 0.0})
+    assert (none["own_answers"], none["trained_tokens"] > metrics["trained_tokens"]) == (0, True)
+
+
+@pytest.mark.parametrize("divergence", ["forward", "reverse"])
+def test_a_student_that_only_ever_sees_its_own_answers_comes_nearer_to_its_teacher(tmp_path, teacher, divergence):
+    """No row trains as it is: the KL is that of the answers which the student gives at each step."""
+    talk = talks(tmp_path / "rows.jsonl", 40)
+    more = {"on_policy": 1.0, "alpha": 0.0, "epochs": 6, "batch_size": 8, "learning_rate": 3e-3, "held_out": 0}
+    path, metrics = distil(tmp_path, teacher, talk, divergence=divergence, sampling={"max_new_tokens": 8}, **more)
+    kl = [json.loads(line)["kl"] for line in (path / "metrics.jsonl").read_text().splitlines()]
+    assert (metrics["own_answers"], metrics["trained_tokens"], len(kl)) == (240, 0, 30)
+    assert sum(kl[-5:]) < 0.7 * sum(kl[:5])
+
+
+def test_a_student_writes_rows_of_which_only_its_answer_trains(teacher):
+    optimizer = OptimizerSettings()
+    distiller = Distiller.create(
+        teacher, MODEL, optimizer, keep=2, cut="spread", temperature=1, alpha=1, divergence="reverse", seed=0
+    )
+    prompts = [[5, 6, 7], [8, 9]]
+    rows = distiller.write(prompts, Sampling(max_new_tokens=4), seed=1)
+    assert [row.ids[: len(prompt)] for row, prompt in zip(rows, prompts, strict=True)] == prompts
+    assert [row.loss_mask.index(True) for row in rows] == [3, 2]
+    assert all(all(row.loss_mask[len(prompt) :]) for row, prompt in zip(rows, prompts, strict=True))
+    # Own rows count like others: the loss is a mean over all tokens of the step.
+    metrics = distiller.forward_backward(rows[:1], rows[1:])
+    assert metrics["count"] == sum(sum(row.loss_mask) for row in rows)
+    assert metrics["loss"] == pytest.approx(metrics["kl"])
+
+
+def test_the_teacher_may_be_another_model_of_one_vocabulary(tmp_path, teacher, documents):
+    student = write_tiny_llama(tmp_path / "small", seed=1, hidden_size=16, num_hidden_layers=2)
+    more = {"alpha": 1.0, "learning_rate": 1e-2, "epochs": 4}
+    path, metrics = distil(tmp_path, student, documents, inputs={"teacher_model": teacher}, **more)
+    first = json.loads((path / "metrics.jsonl").read_text().splitlines()[0])
+    assert metrics["held_out_kl"] < 0.8 * first["held_out_kl"]
+    tokenizer = json.loads((student / "tokenizer.json").read_text())
+    swapped = tokenizer["model"]["vocab"]
+    swapped["a"], swapped["b"] = swapped["b"], swapped["a"]
+    (student / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(ValueError, match="have different tokenizers"):
+        distil(tmp_path / "b", student, documents, inputs={"teacher_model": teacher}, **more)
+
+
+def test_documents_have_no_prompts_to_answer(tmp_path, teacher, documents):
+    with pytest.raises(ValueError, match="on_policy wants conversations"):
+        distil(tmp_path, teacher, documents, on_policy=0.5)
 
 
 def test_a_file_of_neither_kind_is_an_error(tmp_path, teacher):

@@ -136,6 +136,8 @@ def undisturbed(server, tmp_path_factory):
 OUTPUTS = {
     "sft": {"model/model.safetensors", "metrics.jsonl"},
     "reward": {"model/model.safetensors", "metrics.jsonl", "accuracy.json"},
+    "dpo": {"model/model.safetensors", "metrics.jsonl", "accuracy.json"},
+    "kto": {"model/model.safetensors", "metrics.jsonl", "accuracy.json"},
     "best": {"samples.jsonl", "best.jsonl", "curve.json"},
     "ppo": {"model/model.safetensors", "metrics.jsonl"},
     "distill": {"model/model.safetensors", "metrics.jsonl"},

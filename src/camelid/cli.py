@@ -21,6 +21,8 @@ STAGES = {
     "hold-back": "camelid.annotate.hold_back:hold_back",
     "sft": "camelid.train.sft:train_sft",
     "reward": "camelid.train.reward:train_reward",
+    "dpo": "camelid.train.dpo:train_dpo",
+    "kto": "camelid.train.kto:train_kto",
     "best": "camelid.train.rejection:sample_best",
     "ppo": "camelid.train.ppo:train_ppo",
     "pairs": "camelid.annotate.pairs:sample_pairs",

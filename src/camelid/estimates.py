@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from camelid import estimates_study
+from camelid import estimates_preferences, estimates_study
 from camelid.collect.readers import read
 from camelid.collect.stage import KINDS
 from camelid.costs import Cost, Drawing
@@ -188,6 +188,7 @@ TABLE: dict[str, Callable[[Any, Reads, Cost], Left]] = {
     "camelid.evaluate.version.evaluate_version": evaluate_version,
     "camelid.evaluate.tasks.stage.evaluate_task": evaluate_task,
     "camelid.evaluate.report.stage.write_run_report": write_run_report,
+    **estimates_preferences.TABLE,
     **estimates_study.TABLE,
 }
 """By module and name of the stage's function, as manifests write it."""

@@ -65,8 +65,9 @@ def check_judge(s: Any, reads: Reads, cost: Cost) -> Left:
 
 def train_distill(s: Any, reads: Reads, cost: Cost) -> Left:
     """Rows are taken to be as long as they may be. The teacher looks at every row that trains."""
-    teacher = reads.shape("model")
-    student = teacher._replace(layers=min(s.keep_layers, teacher.layers))
+    model = reads.shape("model")
+    teacher = reads.shape("teacher_model") if "teacher_model" in reads else model
+    student = model._replace(layers=min(s.keep_layers, model.layers))
     rows = sum(_text_rows(reads, source, s.max_tokens) for source in reads.sources("text"))
     tokens = max(min(rows, s.max_rows or rows) - s.held_out, 0) * s.epochs * s.max_tokens
     cost.load_for_training(student, s.model)
@@ -74,6 +75,9 @@ def train_distill(s: Any, reads: Reads, cost: Cost) -> Left:
     cost.train(student, s.model, tokens, with_head=tokens)
     cost.score(teacher, tokens, with_head=tokens, at_once=s.model.micro_batch_tokens)
     cost.score(student, 4 * s.held_out * s.max_tokens, with_head=4 * s.held_out * s.max_tokens)
+    if s.on_policy:
+        read, trained = reads.rows("text"), tokens / s.max_tokens
+        cost.sample(student, s.sampling, trained * s.on_policy, read.prompt_tokens, calls=trained / s.batch_size)
     return {"model": student}
 
 

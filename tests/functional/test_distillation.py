@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from camelid.functional.distillation import distillation_loss
+from camelid.functional.distillation import SLOPES, distillation_loss
 from camelid.functional.logprobs import chunked_logprobs
 
 
@@ -21,6 +21,29 @@ def test_two_words_by_hand():
     # 0.25 x 0.130812 + 0.75 x 0.693147 = 0.552563
     assert result.sum.item() == pytest.approx(0.552563, abs=1e-6)
     assert result.tokens.item() == 1
+
+
+def test_the_other_way_round_by_hand():
+    # The same pair: KL(q || p) = 1/2 ln((1/2) / (3/4)) + 1/2 ln((1/2) / (1/4)) = (ln(2/3) + ln 2) / 2 = 0.143841.
+    # Slope to the logits: q (log q - log p - KL) = 1/2 (ln(2/3) - 0.143841) = -0.274653, and the opposite.
+    hidden, head = torch.ones(1, 1), torch.zeros(2, 1, requires_grad=True)
+    teacher_head = torch.tensor([[math.log(3)], [0.0]])
+    result = distillation_loss(hidden, head, hidden, teacher_head, torch.tensor([0]), divergence="reverse")
+    assert result.kl.item() == pytest.approx(0.143841, abs=1e-6)
+    (slope,) = torch.autograd.grad(result.sum, head)
+    assert slope[:, 0].tolist() == pytest.approx([-0.274653, 0.274653], abs=1e-6)
+
+
+@pytest.mark.parametrize("sure", ["first", "second"])
+def test_forward_covers_the_teacher_and_reverse_stays_inside_it(sure):
+    """A teacher of two modes, a student that must choose one: the reverse KL minds it less than the forward one."""
+    teacher_head = torch.tensor([[5.0], [5.0], [-5.0]])
+    head = torch.tensor([[8.0], [-2.0], [-8.0]] if sure == "first" else [[-2.0], [8.0], [-8.0]])
+    one = torch.ones(1, 1)
+    ways = [distillation_loss(one, head, one, teacher_head, torch.tensor([0]), divergence=d) for d in SLOPES]
+    forward, reverse = (result.kl.item() for result in ways)
+    assert reverse == pytest.approx(math.log(2), abs=1e-2)  # all on one of two equals
+    assert forward > 4  # half of log(0.5 / e^-10) less ln 2 / 2
 
 
 def random_case(seed: int = 0, dtype: torch.dtype = torch.float32):
@@ -42,16 +65,17 @@ def test_alpha_0_is_cross_entropy_to_the_bit():
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("divergence", ["forward", "reverse"])
 @pytest.mark.parametrize(("temperature", "alpha"), [(1.0, 1.0), (2.0, 0.5), (0.5, 0.9)])
 @pytest.mark.parametrize("chunk_tokens", [3, 256])
-def test_gradients_are_those_of_the_formula_on_whole_logits(temperature, alpha, chunk_tokens):
+def test_gradients_are_those_of_the_formula_on_whole_logits(temperature, alpha, chunk_tokens, divergence):
     hidden, head, teacher, teacher_head, targets = random_case()
-    result = distillation_loss(
-        hidden, head, teacher, teacher_head, targets, temperature=temperature, alpha=alpha, chunk_tokens=chunk_tokens
-    )
+    more = {"temperature": temperature, "alpha": alpha, "chunk_tokens": chunk_tokens, "divergence": divergence}
+    result = distillation_loss(hidden, head, teacher, teacher_head, targets, **more)
     logits, teacher_logits = hidden @ head.T, teacher @ teacher_head.T
-    student = F.log_softmax(logits / temperature, -1)
-    kl = F.kl_div(student, F.log_softmax(teacher_logits / temperature, -1), log_target=True, reduction="sum")
+    pair = F.log_softmax(logits / temperature, -1), F.log_softmax(teacher_logits / temperature, -1)
+    # kl_div(input, target) is KL(target || input).
+    kl = F.kl_div(*(pair if divergence == "forward" else pair[::-1]), log_target=True, reduction="sum")
     plain = alpha * temperature**2 * kl + (1 - alpha) * F.cross_entropy(logits, targets, reduction="sum")
     assert result.sum.item() == pytest.approx(plain.item(), rel=1e-5)
     ours, theirs = (torch.autograd.grad(2.0 * loss, (hidden, head)) for loss in (result.sum, plain))
@@ -59,9 +83,11 @@ def test_gradients_are_those_of_the_formula_on_whole_logits(temperature, alpha, 
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
-def test_a_student_equal_to_its_teacher_has_no_kl_and_no_gradient():
+@pytest.mark.parametrize("divergence", ["forward", "reverse"])
+def test_a_student_equal_to_its_teacher_has_no_kl_and_no_gradient(divergence):
     hidden, head, *_, targets = random_case()
-    result = distillation_loss(hidden, head, hidden.detach(), head.detach(), targets, temperature=3.0)
+    more = {"temperature": 3.0, "divergence": divergence}
+    result = distillation_loss(hidden, head, hidden.detach(), head.detach(), targets, **more)
     assert result.sum.item() == pytest.approx(0.0, abs=1e-5)
     (gradient,) = torch.autograd.grad(result.sum, hidden)
     assert gradient.abs().max() < 1e-5
@@ -88,7 +114,11 @@ def test_a_frozen_head_gets_no_gradient():
 
 @pytest.mark.parametrize(
     ("more", "said"),
-    [({"temperature": 0.0}, "positive temperature"), ({"alpha": 1.5}, r"alpha in \[0, 1\]")],
+    [
+        ({"temperature": 0.0}, "positive temperature"),
+        ({"alpha": 1.5}, r"alpha in \[0, 1\]"),
+        ({"divergence": "sideways"}, "no divergence 'sideways'; there are forward, reverse"),
+    ],
 )
 def test_nonsense_settings_are_errors(more, said):
     with pytest.raises(ValueError, match=said):

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from camelid.functional.masks import fill
 from camelid.functional.packing import pack
 from camelid.models.prefix_tree import common_length, share
 from camelid.models.tree_attention import Tree, make_tree
@@ -68,6 +69,10 @@ class Batch:
     def unpack(self, packed: Tensor) -> Iterator[tuple[int, Tensor]]:
         """Row index and the row's part (T_row,) of a (1, T) tensor."""
         return zip(self.rows, packed[0].split(self.segment_lengths), strict=True)
+
+    def row_sums(self, packed: Tensor) -> Tensor:
+        """Sums over each row's trained tokens of a (1, T) tensor, (R,) in the order of `rows`; gradients flow."""
+        return torch.stack([part.sum() for part in fill(packed, self.loss_mask)[0].split(self.segment_lengths)])
 
 
 def make_batches(groups: Sequence[Sequence[Row]], micro_batch_tokens: int, device: torch.device) -> list[Batch]:

@@ -157,8 +157,17 @@ class Policy:
 
         However the rows fall into micro-batches, the gradient is the same sum: `step` divides it by the count, once.
         """
+        return self.forward_backward_groups([[row] for row in rows], loss, temperature=temperature)
+
+    def forward_backward_groups(
+        self, groups: Sequence[Sequence[Row]], loss: Callable[[Batch, Outputs], Loss], *, temperature: float = 1.0
+    ) -> dict[str, float]:
+        """As `forward_backward`, for a loss over groups of rows, such as pairs.
+
+        The rows of a group come to `loss` side by side; `batch.rows` counts rows over all groups.
+        """
         totals: dict[str, float] = {"loss": 0.0, "count": 0.0}
-        for batch in self._batches(rows):
+        for batch in make_batches(groups, self.settings.micro_batch_tokens, self.compute.device):
             result = loss(batch, self._outputs(batch, self.trunk.hidden(batch), temperature))
             if not torch.isfinite(result.sum):
                 raise FloatingPointError(f"the loss of rows {batch.rows} is {result.sum.item()}")
@@ -169,7 +178,7 @@ class Policy:
                 totals[name] = totals.get(name, 0.0) + value.item()
         count = totals.pop("count")
         if count == 0:
-            raise ValueError(f"no supervised token in a batch of {len(rows)} rows")
+            raise ValueError(f"no supervised token in a batch of {sum(map(len, groups))} rows")
         return {name: value / count for name, value in totals.items()} | {"count": count}
 
     def step(self, learning_rate: float, count: float, *, value_learning_rate: float = 0.0) -> float:

@@ -11,21 +11,19 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from camelid.durable import write_json
-from camelid.functional.pair_accuracy import longer_wins, shares, shares_by_label, wins
 from camelid.functional.ranking import margin_of, ranking_loss
-from camelid.functional.tfidf import tfidf_wins
 from camelid.models.batch import Row
 from camelid.models.reward_model import RewardModel
 from camelid.models.rewards import UNSAFE, is_unsafe
 from camelid.runs import Run, derived_seed
-from camelid.train.common import TrainSettings, batches, input_files, model_card, split
-from camelid.types import RATINGS, Comparison, Preference, read_records
+from camelid.train.common import TrainSettings, batches, model_card, split
+from camelid.train.pairs import accuracy_beside_floors, pair_rows, read_preferences
+from camelid.types import Comparison, Preference, read_records
 
 
 class RewardSettings(TrainSettings):
@@ -64,7 +62,7 @@ def train_reward(run: Run) -> dict[str, Any]:
         seed=derived_seed(s.seed, "head"),
         chat_format=s.chat_format,
     )
-    everything = [p for file in input_files(run.inputs["preferences"]) for p in read_records(file, Preference)]
+    everything = read_preferences(run.inputs["preferences"])
     preferences = [p for p in everything if concerns(p, s.prompts)]
     if not preferences:
         raise ValueError(
@@ -72,7 +70,7 @@ def train_reward(run: Run) -> dict[str, Any]:
             f"ones `{UNSAFE}`, or train one reward model for all (in a recipe, round.two_reward_models=false)"
         )
     train, held_out = split(preferences, s.held_out, s.seed)
-    pairs = [pair_rows(reward, p, s.max_tokens) for p in train]
+    pairs = [pair_rows(reward.chat, p, s.max_tokens) for p in train]
     margins = torch.tensor([margin_of(p.rating, s.margins) for p in train])
 
     steps = batches(len(pairs), s.batch_size, s.epochs, s.seed)
@@ -113,16 +111,6 @@ def margin_loss(chosen: Tensor, rejected: Tensor, which: Tensor, *, margins: Ten
     return ranking_loss(chosen, rejected, margins[which])
 
 
-def pair_rows(reward: RewardModel, preference: Preference, max_tokens: int) -> tuple[Row, Row]:
-    """(chosen, rejected) as the reward model reads them."""
-    texts = (preference.chosen, preference.rejected)
-    try:
-        chosen, rejected = (reward.row(preference.prompt, text, max_tokens) for text in texts)
-    except ValueError as error:
-        raise type(error)(f"preference {preference.id} ({preference.source}): {error}") from error
-    return chosen, rejected
-
-
 def completion_rows(reward: RewardModel, comparisons: Sequence[Comparison], max_tokens: int) -> list[Row]:
     """Both completions of every comparison."""
     return [reward.row(c.prompt, text, max_tokens) for c in comparisons for text in (c.first, c.second)]
@@ -132,17 +120,6 @@ def measure_accuracy(
     reward: RewardModel, train: Sequence[Preference], held_out: Sequence[Preference], max_tokens: int
 ) -> dict[str, Any]:
     """Accuracy on the held-out pairs, in all and by rating and kind, beside "the longer wins" and TF-IDF."""
-    rows = [row for p in held_out for row in pair_rows(reward, p, max_tokens)]
+    rows = [row for p in held_out for row in pair_rows(reward.chat, p, max_tokens)]
     scores = reward.score(rows).view(-1, 2)
-    texts = [(p.chosen, p.rejected) for p in held_out]
-    won = {
-        "accuracy": wins(scores[:, 0].numpy(), scores[:, 1].numpy()),
-        "longer_wins": longer_wins([a for a, _ in texts], [b for _, b in texts]),
-        "tfidf": np.array(tfidf_wins([(p.chosen, p.rejected) for p in train], texts)),
-    }
-    by_rating = shares_by_label(won, [p.rating for p in held_out])
-    by_kind = shares_by_label(won, [p.kind for p in held_out])
-    return shares(won) | {
-        "by_rating": {rating: by_rating[rating] for rating in RATINGS if rating in by_rating},
-        "by_kind": {kind: judges["accuracy"] for kind, judges in by_kind.items()},
-    }
+    return accuracy_beside_floors(scores[:, 0].numpy(), scores[:, 1].numpy(), train, held_out)

@@ -1,0 +1,72 @@
+"""Answers that are each good or bad, as KTO trains on them: read from files, mismatched with other prompts, as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from camelid.models.batch import Row
+from camelid.models.chat import ChatFormat
+from camelid.train.common import input_files
+from camelid.train.pairs import completion_row
+from camelid.types import Conversation, Messages, Preference, read_records
+
+
+class Answer(NamedTuple):
+    """One answer, and whether it is a good one."""
+
+    prompt: Messages
+    text: str
+    desirable: bool
+    name: str
+    """For errors."""
+
+
+def read_answers(inputs: Mapping[str, Any], preferences: Sequence[Preference]) -> list[Answer]:
+    """Chosen answers of the preferences, rejected ones, then the conversations of `desirable` and `undesirable`.
+
+    Kinds are not mixed: the next answer, with which `mismatch` takes a prompt, is then mostly of the same kind, and
+    every answer is taken about once. Raises ValueError unless there are some of both kinds.
+    """
+    answers = [
+        Answer(p.prompt, p.chosen if good else p.rejected, good, f"preference {p.id} ({p.source})")
+        for good in (True, False)
+        for p in preferences
+    ]
+    for kind in ("desirable", "undesirable"):
+        files = input_files(inputs[kind]) if kind in inputs else ()
+        answers += [
+            Answer(c.messages[:-1], c.messages[-1].content, kind == "desirable", f"conversation {c.id} ({c.source})")
+            for file in files
+            for c in read_records(file, Conversation)
+        ]
+    good = sum(answer.desirable for answer in answers)
+    if not 0 < good < len(answers):
+        raise ValueError(
+            f"{good} desirable and {len(answers) - good} undesirable answers: KTO wants some of both; give "
+            "`preferences`, or `desirable` and `undesirable` (files of conversations)"
+        )
+    return answers
+
+
+def mismatch(answers: Sequence[Answer]) -> list[Answer]:
+    """Each prompt with the next answer that was given to another one. Raises ValueError where all prompts are one."""
+    found = []
+    for i, answer in enumerate(answers):
+        others = (answers[(i + step) % len(answers)] for step in range(1, len(answers)))
+        other = next((other for other in others if other.prompt != answer.prompt), None)
+        if other is None:
+            raise ValueError("all answers are to one prompt; KTO's reference point wants answers to others")
+        found.append(Answer(answer.prompt, other.text, other.desirable, f"{answer.name} with another's answer"))
+    return found
+
+
+def answer_rows(chat: ChatFormat, answers: Sequence[Answer], max_tokens: int) -> list[Row]:
+    """Raises ValueError, with the answer's name, where one cannot be written."""
+    rows = []
+    for answer in answers:
+        try:
+            rows.append(completion_row(chat, answer.prompt, answer.text, max_tokens))
+        except ValueError as error:
+            raise type(error)(f"{answer.name}: {error}") from error
+    return rows

@@ -1,0 +1,68 @@
+"""What training on preferences shares: the files, the rows of a pair, accuracy beside its floors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from camelid.functional.pair_accuracy import longer_wins, shares, shares_by_label, wins
+from camelid.functional.tfidf import tfidf_wins
+from camelid.models.batch import Row
+from camelid.models.chat import ChatFormat
+from camelid.train.common import input_files
+from camelid.types import RATINGS, Message, Messages, Preference, read_records
+
+
+def read_preferences(files: Path | list[Path]) -> list[Preference]:
+    """All preferences of one file or several. Raises ValueError where there is none."""
+    found = [p for file in input_files(files) for p in read_records(file, Preference)]
+    if not found:
+        raise ValueError(f"no preferences in {', '.join(map(str, input_files(files)))}: the file is empty")
+    return found
+
+
+def completion_row(chat: ChatFormat, prompt: Messages, completion: str, max_tokens: int) -> Row:
+    """A prompt with its completion, which alone trains, end of turn included."""
+    whole = (*prompt, Message(role="assistant", content=completion))
+    rendered = chat.render(whole, train_on="last", max_tokens=max_tokens)
+    return Row(rendered.ids, rendered.loss_mask)
+
+
+def pair_rows(chat: ChatFormat, preference: Preference, max_tokens: int) -> tuple[Row, Row]:
+    """(chosen, rejected). Raises ValueError, with the preference's name, where one of them cannot be written."""
+    texts = (preference.chosen, preference.rejected)
+    try:
+        chosen, rejected = (completion_row(chat, preference.prompt, text, max_tokens) for text in texts)
+    except ValueError as error:
+        raise type(error)(f"preference {preference.id} ({preference.source}): {error}") from error
+    return chosen, rejected
+
+
+def paired(rows: Sequence[Row]) -> Iterator[tuple[Row, Row]]:
+    """(chosen, rejected) of rows that lie in turn."""
+    return zip(rows[0::2], rows[1::2], strict=True)
+
+
+def accuracy_beside_floors(
+    chosen: ArrayLike, rejected: ArrayLike, train: Sequence[Preference], held_out: Sequence[Preference], **judges: Any
+) -> dict[str, Any]:
+    """Accuracy of scores of the held-out pairs, in all and by rating and kind, beside "the longer wins" and TF-IDF.
+
+    `chosen`, `rejected`: (n,). `judges`: wins (n,) of others to stand beside them.
+    """
+    texts = [(p.chosen, p.rejected) for p in held_out]
+    won = {
+        "accuracy": wins(chosen, rejected),
+        "longer_wins": longer_wins([a for a, _ in texts], [b for _, b in texts]),
+        "tfidf": np.array(tfidf_wins([(p.chosen, p.rejected) for p in train], texts)),
+    } | judges
+    by_rating = shares_by_label(won, [p.rating for p in held_out])
+    by_kind = shares_by_label(won, [p.kind for p in held_out])
+    return shares(won) | {
+        "by_rating": {rating: by_rating[rating] for rating in RATINGS if rating in by_rating},
+        "by_kind": {kind: found["accuracy"] for kind, found in by_kind.items()},
+    }

@@ -1,0 +1,65 @@
+"""What DPO, KTO and distillation will cost, against numbers counted by hand."""
+
+import pytest
+
+from camelid.plan import make_plan
+from camelid.runs import Stage
+from camelid.types import Conversation, Message, Preference, write_records
+from test_plan import model_folder, question, speed
+
+pytest.importorskip("transformers")
+
+PAIR = {"chosen": "y" * 80, "rejected": "z" * 40}
+"""Answers of 80 / 4 + 5 = 25 and 15 tokens, 20 in the mean, behind a prompt of 40 / 4 + 5 = 15: rows of 35."""
+
+
+def preferences(path, number=10):
+    write_records(path, [Preference(prompt=question(f"{i:040}"), **PAIR) for i in range(number)])
+    return path
+
+
+def conversations(path, number):
+    turns = [(*question(f"{i:040}"), Message(role="assistant", content="y" * 80)) for i in range(number)]
+    write_records(path, [Conversation(messages=messages) for messages in turns])
+    return path
+
+
+def cost_of(tmp_path, name, function, settings, inputs):
+    return make_plan([Stage(name, function, settings, inputs)], tmp_path / "run", speed())[0][0].cost
+
+
+def test_dpo_looks_at_every_pair_for_the_reference_and_again_at_those_held_out(tmp_path):
+    from camelid.train.dpo import DpoSettings, train_dpo
+
+    inputs = {"model": model_folder(tmp_path / "m"), "preferences": preferences(tmp_path / "p.jsonl")}
+    cost = cost_of(tmp_path, "dpo", train_dpo, DpoSettings(held_out=4, epochs=3), inputs)
+    assert cost.trained_tokens == 2 * 6 * 3 * 35
+    assert cost.scored_tokens == 2 * (10 + 4) * 35
+
+
+def test_kto_looks_at_mismatched_answers_too(tmp_path):
+    from camelid.train.kto import KtoSettings, train_kto
+
+    inputs = {"model": model_folder(tmp_path / "m"), "preferences": preferences(tmp_path / "p.jsonl")}
+    cost = cost_of(tmp_path, "kto", train_kto, KtoSettings(held_out=4, epochs=3), inputs)
+    assert cost.trained_tokens == 12 * 3 * 35
+    # The reference of 12 answers, their 12 mismatched ones and 8 held out; 12 mismatched an epoch; 8 at the end.
+    assert cost.scored_tokens == (12 + 12 + 8 + 3 * 12 + 8) * 35
+    files = {kind: conversations(tmp_path / f"{kind}.jsonl", n) for kind, n in (("desirable", 3), ("undesirable", 5))}
+    alone = cost_of(tmp_path, "kto", train_kto, KtoSettings(), {"model": inputs["model"], **files})
+    assert alone.trained_tokens == 8 * (15 + 25)
+
+
+def test_distillation_counts_the_students_own_answers(tmp_path):
+    from camelid.models.sampler import Sampling
+    from camelid.train.distill import DistillSettings, train_distill
+
+    model, text = model_folder(tmp_path / "m"), conversations(tmp_path / "text.jsonl", 12)
+    more = {"held_out": 2, "epochs": 2, "sampling": Sampling(max_new_tokens=8)}
+    inputs = {"model": model, "text": text}
+    own = cost_of(tmp_path, "distill", train_distill, DistillSettings(on_policy=0.5, **more), inputs)
+    assert own.sampled_tokens == 10 * 2 * 0.5 * 8
+    assert cost_of(tmp_path, "distill", train_distill, DistillSettings(**more), inputs).sampled_tokens == 0
+    larger = model_folder(tmp_path / "t", num_hidden_layers=60)
+    taught = cost_of(tmp_path, "distill", train_distill, DistillSettings(**more), inputs | {"teacher_model": larger})
+    assert taught.held_bytes > own.held_bytes
