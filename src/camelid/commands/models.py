@@ -8,7 +8,7 @@ from typing import Any
 
 from camelid.commands import print_json
 from camelid.commands.runs import newest_model
-from camelid.models.loading import KNOWN, resolve_model
+from camelid.models.loading import KNOWN, resolve_model, tokenizer_folder
 from camelid.table import print_table
 
 
@@ -66,4 +66,4 @@ def show_mask(arguments: argparse.Namespace) -> int:
 def _tokenizer_folder(name: str) -> Path:
     """A folder with a tokenizer is enough; any other model is resolved as everywhere."""
     folder = Path(name).expanduser()
-    return folder if (folder / "tokenizer_config.json").exists() else resolve_model(name)
+    return folder if (folder / "tokenizer_config.json").exists() else tokenizer_folder(resolve_model(name))

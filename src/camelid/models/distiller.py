@@ -42,6 +42,10 @@ class Distiller:
         chat_format: str = "model",
     ) -> Distiller:
         """The model at `path` as the teacher, and as the student with `keep` of its layers."""
+        if settings.save_adapter:
+            raise ValueError(
+                "save_adapter: the student's layers are some of the teacher's; it is no base model on disk"
+            )
         compute = choose_compute(settings.precision)
         dtype = compute.dtype if settings.lora_rank else torch.float32
         model = load_pretrained(AutoModelForCausalLM, path, compute, dtype)
