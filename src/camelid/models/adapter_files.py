@@ -1,8 +1,8 @@
 """Adapters in peft's files: read, merged into a model or trained further; written, so that peft reads them.
 
-The names of the tensors are peft's. What else must be known stands in the metadata of the safetensors file, which peft
-passes over: a fingerprint of the base model's adapted weights, so that an adapter is not put on another model, and what
-a reward model needs. Left out: anything that `adapter_config` refuses.
+Both files are as peft has them, names of tensors included. What else must be known stands in `camelid.json` beside
+them: fingerprints of the base model's adapted weights, so that an adapter is not put on another model, and what a
+reward model needs. Adapters without it are read as well. Left out: anything that `adapter_config` refuses.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from camelid.models.lora_targets import adaptable
 
 PREFIX = "base_model.model."
 A, B = ".lora_A.weight", ".lora_B.weight"
-NOTES = "camelid"
+NOTES = "camelid.json"
 SAMPLED = 64
 """Numbers of each weight that go into a fingerprint."""
 
@@ -45,7 +45,12 @@ class AdapterFile(NamedTuple):
     head: Tensor | None
     """A reward model's head (1, H)."""
     notes: dict[str, Any]
-    """What camelid wrote besides: `base`, and for reward models `num_layers`, `score_mean`, `score_std`."""
+    """What camelid wrote besides: `base`, and for reward models `num_layers`, `pad_id`, `score_mean`, `score_std`."""
+
+    @property
+    def score_notes(self) -> dict[str, float]:
+        """What a reward model's config says of its scores."""
+        return {name: self.notes[name] for name in ("score_mean", "score_std") if name in self.notes}
 
     def of_first_layers(self, number: int | None) -> AdapterFile:
         """For a model that is cut after `number` layers; None for a whole one."""
@@ -60,11 +65,10 @@ def read_adapter(folder: Path) -> AdapterFile:
     try:
         with safe_open(folder / WEIGHTS, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            notes = json.loads((file.metadata() or {}).get(NOTES, "{}"))
     except SafetensorError as error:
         raise ValueError(f"{folder / WEIGHTS} is no whole safetensors file: {error}") from None
     heads = {name: tensor for name, tensor in tensors.items() if name == f"{PREFIX}score.weight"}
-    layers = {name.removesuffix(A) for name in tensors if name.endswith(A)}
+    layers = sorted(name.removesuffix(A) for name in tensors if name.endswith(A))
     expected = {name + end for name in layers for end in (A, B)} | set(heads)
     odd = sorted(set(tensors) ^ expected) or [name for name in layers if not name.startswith(PREFIX)]
     if odd or not layers:
@@ -79,7 +83,8 @@ def read_adapter(folder: Path) -> AdapterFile:
         if not (a.isfinite().all() and b.isfinite().all()):
             raise ValueError(f"{folder / WEIGHTS}: {name} holds a NaN or an infinity")
     head = next(iter(heads.values())).float() if heads else None
-    return AdapterFile(folder, config.scale, dict(sorted(factors.items())), head, notes)
+    notes = json.loads((folder / NOTES).read_text()) if (folder / NOTES).exists() else {}
+    return AdapterFile(folder, config.scale, factors, head, notes)
 
 
 @torch.no_grad()
@@ -125,7 +130,8 @@ def save_adapter(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(tensors, folder / WEIGHTS, {"format": "pt", NOTES: json.dumps(notes, sort_keys=True)})
+    save_file(tensors, folder / WEIGHTS, {"format": "pt"})
+    (folder / NOTES).write_text(json.dumps(notes, indent=1) + "\n")
     (folder / "README.md").write_text(card)
 
 

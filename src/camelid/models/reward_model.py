@@ -66,7 +66,7 @@ class RewardModel:
         num_layers = adapter.notes.get("num_layers") if adapter else None
         model, tokenizer = _load(path, compute, compute.dtype, num_layers=num_layers, may_lack=may_lack)
         if adapter:
-            model.config.camelid = adapter.notes
+            model.config.camelid = adapter.score_notes
         model.requires_grad_(False)
         return cls(model, tokenizer, compute, settings, chat_format)
 
@@ -164,8 +164,8 @@ class RewardModel:
             notes=notes,
         )
         if self.settings.save_adapter and self.path is not None:
-            notes = notes | {"num_layers": self.model.config.num_hidden_layers}
-            save_adapter_beside(folder, self.model, self.tokenizer, base=self.path, card=card, notes=notes)
+            more = {"num_layers": self.model.config.num_hidden_layers, "pad_id": self.chat.pad_id}
+            save_adapter_beside(folder, self.model, self.tokenizer, base=self.path, card=card, notes=notes | more)
 
     def _forward(self, batch: Batch) -> Tensor:
         """Raw scores (number of rows,) float32, in the order of `batch.rows`."""

@@ -54,7 +54,7 @@ def reward_model_beside(policy: Policy, folder: Path, chat_format: str = "model"
     if num_layers > len(trunk.layers):
         raise ValueError(f"{folder} needs {num_layers} layers, and the policy has {len(trunk.layers)}")
     config = copy.deepcopy(policy.model.config)
-    config.num_labels, config.num_hidden_layers, config.camelid = 1, num_layers, adapter.notes
+    config.num_labels, config.num_hidden_layers, config.camelid = 1, num_layers, adapter.score_notes
     trunk.layers, trunk.config = trunk.layers[:num_layers], config
     with torch.device("meta"):  # an empty shell
         model = AutoModelForSequenceClassification.from_config(config)
