@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 
 import pytest
 import torch
@@ -18,9 +19,12 @@ from camelid.models.optimizer import OptimizerSettings
 from camelid.models.policy import Loss, Policy
 from camelid.models.reward_model import RewardModel
 from camelid.models.rewards import Rewards
+from camelid.models.sampler import Sampling
 from camelid.models.sharing import reward_model_beside, view
 from camelid.models.trunk import ModelSettings
-from camelid.types import Prompt
+from camelid.runs import Stage, execute
+from camelid.train.ppo import PpoSettings, train_ppo
+from camelid.types import Prompt, write_records
 from tiny import write_tiny_llama
 
 SETTINGS = ModelSettings(precision="float32", lora_rank=4, save_adapter=True)
@@ -199,6 +203,34 @@ def test_rewards_beside_a_policy_score_as_loaded_ones(policy, reward_folder):
     torch.testing.assert_close(
         beside, Rewards.load(model, None, SETTINGS, "model").score(asked, ["Me."]), atol=1e-4, rtol=0
     )
+
+
+def test_ppo_with_a_shared_trunk_is_ppo(tied_llama, reward_folder, tmp_path):
+    """In float32 the scores differ in their last digits only, so the same tokens are drawn and the same is learnt."""
+    prompts = [
+        Prompt(prompt=({"role": "user", "content": text},), source="test", licence="CC0-1.0")
+        for text in ("Who?", "Why?")
+    ]
+    write_records(tmp_path / "prompts.jsonl", prompts)
+    rows = {}
+    for share, folder in ((False, "model"), (True, "adapter")):
+        chosen = PpoSettings(
+            model=ModelSettings(precision="float32", lora_rank=4),
+            sampling=Sampling(max_new_tokens=6),
+            num_iterations=3,
+            batch_size=4,
+            mini_batch_size=2,
+            learning_rate=1e-2,
+            unfinished_score=None,
+            share_trunk=share,
+        )
+        inputs = {"model": tied_llama, "reward_model": reward_folder / folder, "prompts": tmp_path / "prompts.jsonl"}
+        run = execute([Stage("ppo", train_ppo, chosen, inputs)], tmp_path / folder)["ppo"]
+        rows[share] = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert len(rows[True]) == 3
+    for apart, shared in zip(rows[False], rows[True], strict=True):
+        assert shared == pytest.approx(apart, abs=1e-3, rel=1e-3)
+    assert rows[True][-1]["kl"] != rows[True][0]["kl"]
 
 
 def test_what_cannot_share_says_why(policy, reward_folder, tied_llama, tmp_path):
