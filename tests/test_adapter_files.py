@@ -169,6 +169,13 @@ def test_rank_stabilised_adapters_have_their_own_scale(saved, tmp_path):
     assert read_adapter(copied(saved, tmp_path, use_rslora=True)).scale == 3.0
 
 
+def test_a_merged_model_that_kept_its_adapters_config_is_a_model(saved, tmp_path):
+    shutil.copytree(saved[1] / "model", tmp_path / "model")
+    shutil.copy(saved[1] / "adapter" / "adapter_config.json", tmp_path / "model")
+    assert resolve_model(str(tmp_path / "model")) == tmp_path / "model"
+    assert Shape.read(tmp_path / "model").layers == 2
+
+
 def test_resolving_and_sizing_an_adapter(saved, tied_llama):
     folder = saved[1] / "adapter"
     assert resolve_model(str(folder)) == folder
@@ -214,9 +221,9 @@ REFUSED = [
     ({"trainable_token_indices": [3]}, "trainable_token_indices"),
     ({"a_field_of_the_year_2030": 1}, "a_field_of_the_year_2030"),
     ({"r": 8}, r"has factors of \(\d+, 4\) and \(4, \d+\), and adapter_config.json says r = 8"),
-    ({"r": None}, "cannot be read"),
+    ({"r": None}, "a rank is a whole number from 1 on"),
     ({"base_model_name_or_path": None}, "names no base model; `camelid models merge"),
-    ({"base_model_name_or_path": "gone"}, "base model is not to be had: no model 'gone'"),
+    ({"base_model_name_or_path": "gone"}, "base model is not to be had: 'gone': no model 'gone'"),
 ]
 
 
@@ -262,6 +269,16 @@ def rewritten(folder, change):
 def test_tensors_that_do_not_fit_are_refused(saved, tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
         Policy.load(rewritten(copied(saved, tmp_path), change), FLOAT32)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("{", "Expecting"), ("[]", "no JSON object"), ("{}", "peft_type is None")]
+)
+def test_a_config_that_is_none(saved, tmp_path, text, message):
+    folder = copied(saved, tmp_path)
+    (folder / "adapter_config.json").write_text(text)
+    with pytest.raises(ValueError, match=rf"this adapter cannot be read: .*{message}"):
+        resolve_model(str(folder))
 
 
 def test_a_damaged_file_is_an_error_in_a_line(saved, tmp_path):

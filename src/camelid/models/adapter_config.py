@@ -43,13 +43,16 @@ class AdapterConfig(NamedTuple):
 
 
 def is_adapter(folder: Path) -> bool:
-    return (folder / CONFIG).exists()
+    """A merged model may have kept its adapter's config; it is no adapter."""
+    return (folder / CONFIG).exists() and ((folder / WEIGHTS).exists() or not (folder / "config.json").exists())
 
 
 def read_config(folder: Path) -> AdapterConfig:
     """Raises ValueError, with the folder and a mend, for an adapter of a kind that we do not read."""
     try:
         config = json.loads((folder / CONFIG).read_text())
+        if not isinstance(config, dict):
+            raise ValueError(f"its {CONFIG} is no JSON object")
         _check(config)
         if not (folder / WEIGHTS).exists():
             pickled = ", ".join(sorted(file.name for file in folder.glob("*.bin")))
@@ -110,8 +113,8 @@ def _check(config: Mapping[str, Any]) -> None:
         raise ValueError(f"init_lora_weights = {start!r} changed the base model's weights at its start; {MEND}")
     if set(config.get("modules_to_save") or ()) - {"score", "classifier"}:
         raise ValueError(f"modules_to_save = {config['modules_to_save']}: whole modules were trained; {MEND}")
-    if config["r"] < 1:
-        raise ValueError(f"r = {config['r']}: a rank is at least 1")
+    if not isinstance(config["r"], int) or config["r"] < 1:
+        raise ValueError(f"r = {config['r']!r}: a rank is a whole number from 1 on")
     for field, value in config.items():
         if field not in READ | WITHOUT_EFFECT and value not in (None, False, {}, []):
             raise ValueError(f"{field} = {value!r} is something that camelid does not compute; {MEND}")

@@ -56,7 +56,8 @@ class AdapterFile(NamedTuple):
         """For a model that is cut after `number` layers; None for a whole one."""
         if number is None:
             return self
-        return self._replace(factors={name: x for name, x in self.factors.items() if layer_number(name) < number})
+        kept = {name: x for name, x in self.factors.items() if (layer_number(name) or 0) < number}
+        return self._replace(factors=kept)
 
 
 def read_adapter(folder: Path) -> AdapterFile:
@@ -77,6 +78,8 @@ def read_adapter(folder: Path) -> AdapterFile:
         name.removeprefix(PREFIX): Factors(tensors[name + A].float(), tensors[name + B].float()) for name in layers
     }
     for name, (a, b) in factors.items():
+        if layer_number(name) is None:
+            raise ValueError(f"{folder}: the adapter is for {name}; camelid reads those of a decoder's layers only")
         if a.ndim != 2 or b.ndim != 2 or a.shape[0] != config.rank or b.shape[1] != config.rank:
             shapes = f"{tuple(b.shape)} and {tuple(a.shape)}"
             raise ValueError(f"{folder / WEIGHTS}: {name} has factors of {shapes}, and {CONFIG} says r = {config.rank}")
@@ -142,12 +145,10 @@ def fingerprint(layer: nn.Linear) -> str:
     return hashlib.sha256(sampled.view(torch.int16).numpy().tobytes()).hexdigest()[:8]
 
 
-def layer_number(name: str) -> int:
-    """3 for `model.layers.3.mlp.up_proj`. Raises ValueError for what is in no layer of a decoder."""
+def layer_number(name: str) -> int | None:
+    """3 for `model.layers.3.mlp.up_proj`; None for what is in no layer of a decoder."""
     number = name.partition(".layers.")[2].partition(".")[0]
-    if not number.isdigit():
-        raise ValueError(f"the adapter is for {name}; camelid reads those of a decoder's layers only")
-    return int(number)
+    return int(number) if number.isdigit() else None
 
 
 def _placed(model: nn.Module, adapter: AdapterFile) -> dict[str, tuple[nn.Linear, Factors]]:
@@ -159,7 +160,6 @@ def _placed(model: nn.Module, adapter: AdapterFile) -> dict[str, tuple[nn.Linear
         except AttributeError:
             layer = None
         linear = getattr(layer, "base", layer)
-        layer_number(name)
         if not isinstance(linear, nn.Linear):
             raise ValueError(
                 f"{adapter.folder}: the adapter is for {name}, and its base model has no such linear layer"

@@ -92,8 +92,8 @@ def weights_folder(folder: Path) -> Path:
         raise ValueError(f"{folder}: this adapter names no base model; {mend}")
     try:
         found = resolve_model(base)
-    except ValueError as error:
-        raise ValueError(f"{folder}: this adapter's base model is not to be had: {error}; {mend}") from None
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{folder}: this adapter's base model is not to be had: {base!r}: {error}; {mend}") from None
     if is_adapter(found):
         raise ValueError(f"{folder}: this adapter's base model, {base}, is an adapter itself; merge that one first")
     return found

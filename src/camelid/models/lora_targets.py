@@ -9,8 +9,8 @@ from torch import nn
 
 from camelid.models.lora import TRAINED, Adapter, LoraLinear
 
-PARTS = {"attention": "attn", "mlp": "mlp"}
-"""What `targets` may say besides `all` and names of layers, and how the blocks are called in which they are."""
+PARTS = {"attention": ("attn", "attention"), "mlp": ("mlp", "feed_forward")}
+"""What `targets` may say besides `all` and names of layers, and what is in the names of the blocks that hold them."""
 
 
 def add_lora(
@@ -49,9 +49,9 @@ def chosen_targets(layer: nn.Module, targets: str) -> list[str]:
     if targets == "all":
         return places
     if targets in PARTS:
-        found = [place for place in places if PARTS[targets] in place.partition(".")[0]]
+        found = [place for place in places if any(part in place.partition(".")[0] for part in PARTS[targets])]
         if not found:
-            raise ValueError(f"no linear layer is in a block called *{PARTS[targets]}*; there are {', '.join(places)}")
+            raise ValueError(f"no block here is known as {targets}: name linear layers; there are {', '.join(places)}")
         return found
     wanted = [target.strip() for target in targets.split(",")]
     leaves = [place.rpartition(".")[2] for place in places]
