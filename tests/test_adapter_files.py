@@ -283,6 +283,10 @@ def test_a_config_that_is_none(saved, tmp_path, text, message):
 
 def test_a_damaged_file_is_an_error_in_a_line(saved, tmp_path):
     folder = copied(saved, tmp_path)
+    (folder / "camelid.json").write_text("{")
+    with pytest.raises(ValueError, match=r"camelid.json is no JSON"):
+        Policy.load(folder, FLOAT32)
+    (folder / "camelid.json").unlink()
     file = folder / "adapter_model.safetensors"
     file.write_bytes(file.read_bytes()[:1000])
     with pytest.raises(ValueError, match="is no whole safetensors file"):

@@ -86,8 +86,7 @@ def read_adapter(folder: Path) -> AdapterFile:
         if not (a.isfinite().all() and b.isfinite().all()):
             raise ValueError(f"{folder / WEIGHTS}: {name} holds a NaN or an infinity")
     head = next(iter(heads.values())).float() if heads else None
-    notes = json.loads((folder / NOTES).read_text()) if (folder / NOTES).exists() else {}
-    return AdapterFile(folder, config.scale, factors, head, notes)
+    return AdapterFile(folder, config.scale, factors, head, _notes(folder / NOTES))
 
 
 @torch.no_grad()
@@ -96,12 +95,13 @@ def merge(model: nn.Module, adapter: AdapterFile) -> None:
 
     A reward model's head is put in its place.
     """
+    score: Any = getattr(model, "score", None)
+    if adapter.head is not None and score is None:
+        raise ValueError(f"{adapter.folder} is the adapter of a reward model, not of a language model")
     for linear, factors in _placed(model, adapter).values():
         linear.weight.copy_(Adapter(*factors, adapter.scale).to(linear.weight.device).added_to(linear.weight))
     if adapter.head is not None:
-        if not hasattr(model, "score"):
-            raise ValueError(f"{adapter.folder} is the adapter of a reward model, not of a language model")
-        model.score.weight.copy_(adapter.head)  # type: ignore[union-attr, operator]
+        score.weight.copy_(adapter.head)
 
 
 def attach(model: nn.Module, adapter: AdapterFile, name: str) -> None:
@@ -149,6 +149,16 @@ def layer_number(name: str) -> int | None:
     """3 for `model.layers.3.mlp.up_proj`; None for what is in no layer of a decoder."""
     number = name.partition(".layers.")[2].partition(".")[0]
     return int(number) if number.isdigit() else None
+
+
+def _notes(file: Path) -> dict[str, Any]:
+    """What camelid wrote besides; nothing for an adapter of others."""
+    if not file.exists():
+        return {}
+    try:
+        return json.loads(file.read_text())
+    except ValueError as error:
+        raise ValueError(f"{file} is no JSON: {error}; without it the adapter is read as one of others") from None
 
 
 def _placed(model: nn.Module, adapter: AdapterFile) -> dict[str, tuple[nn.Linear, Factors]]:
