@@ -263,6 +263,7 @@ def rewritten(folder, change):
             lambda t: {k: v[:, :8].contiguous() if k.endswith("A.weight") else v for k, v in t.items()},
             "was trained on another model",
         ),
+        (lambda t: t | {"base_model.model.score.weight": torch.ones(2, 32)}, "its head gives 2 numbers"),
         (lambda t: {k: v.fill_(torch.nan) for k, v in t.items()}, "holds a NaN or an infinity"),
     ],
 )

@@ -86,6 +86,8 @@ def read_adapter(folder: Path) -> AdapterFile:
         if not (a.isfinite().all() and b.isfinite().all()):
             raise ValueError(f"{folder / WEIGHTS}: {name} holds a NaN or an infinity")
     head = next(iter(heads.values())).float() if heads else None
+    if head is not None and head.shape[0] != 1:
+        raise ValueError(f"{folder}: its head gives {head.shape[0]} numbers; a reward model's gives one")
     return AdapterFile(folder, config.scale, factors, head, _notes(folder / NOTES))
 
 
