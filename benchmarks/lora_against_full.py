@@ -7,7 +7,7 @@ rows that neither the training nor the test has. What counts is the drop of the 
 the answers. A training takes its line in `--out` when it is done: a run that was stopped goes on, and `--max-runs`
 spreads it. Left out: more than one pass, other sizes of model.
 
-In the default size, 10 trainings on 128 rows and as many steps of 8, some 20 minutes on two quiet cores.
+In the default size: 10 trainings, each on 128 rows in steps of 8. `--rows 64 --batch-size 4 --test-rows 32` halves it.
 """
 
 from __future__ import annotations
