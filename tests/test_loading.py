@@ -3,7 +3,7 @@
 import pytest
 
 from camelid.models import loading
-from camelid.models.loading import pull, resolve_model
+from camelid.models.loading import public_name, pull, resolve_model
 from camelid.models.optimizer import OptimizerSettings
 from camelid.models.policy import Policy
 from camelid.models.reward_model import RewardModel
@@ -43,6 +43,13 @@ def test_folders_that_are_no_models_are_refused(tmp_path):
         resolve_model(str(tmp_path))
     with pytest.raises(ValueError, match="no model 'smollm3': neither one of smollm2-135m"):
         resolve_model("smollm3")
+
+
+def test_what_others_call_a_model(tmp_path, monkeypatch):
+    monkeypatch.setenv("CAMELID_CACHE", str(tmp_path))
+    assert public_name(tmp_path / "models" / "smollm2-135m-bcc81830") == "smollm2-135m"
+    assert public_name(tmp_path / "models--org--some-model" / "snapshots" / "0123") == "org/some-model"
+    assert public_name(tmp_path / "mine") == str(tmp_path / "mine")
 
 
 def test_a_package_with_another_checksum_is_not_opened(tmp_path, monkeypatch):

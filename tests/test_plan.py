@@ -1,5 +1,6 @@
 """The plan of a run: sizes against real models, costs against hand-computed ones, and what it says beforehand."""
 
+import copy
 import importlib
 import json
 
@@ -66,7 +67,7 @@ def test_the_size_of_smollm2(tmp_path):
 @pytest.mark.parametrize("kv_heads", [1, 2, 4])
 def test_sizes_are_those_of_a_real_model(tmp_path, tied, kv_heads):
     transformers = pytest.importorskip("transformers")
-    from camelid.models.lora import add_lora, lora_layers
+    from camelid.models.lora_targets import add_lora
 
     config = transformers.LlamaConfig(
         hidden_size=32,
@@ -84,9 +85,13 @@ def test_sizes_are_those_of_a_real_model(tmp_path, tied, kv_heads):
     reward = transformers.LlamaForSequenceClassification(config)
     trunk = [p for name, p in reward.named_parameters() if p.ndim == 2 and not name.startswith("score")]
     assert shape.as_reward_model(None).parameters == sum(p.numel() for p in trunk)
-    add_lora(model.model.layers, rank=4, alpha=8, first_layer=1, seed=0)
-    adapters = sum(layer.lora_a.numel() + layer.lora_b.numel() for _, layer in lora_layers(model))
-    assert shape.lora_parameters(4, 1) == adapters
+    counts = {}
+    for targets in ("attention", "mlp", "q_proj, down_proj", "all"):
+        adapted = copy.deepcopy(model)
+        add_lora(adapted.model.layers, rank=4, alpha=8, first_layer=1, seed=0, targets=targets)
+        counts[targets] = sum(p.numel() for name, p in adapted.named_parameters() if ".adapters." in name)
+        assert shape.lora_parameters(4, 1, targets) == counts[targets]
+    assert counts["all"] == counts["attention"] + counts["mlp"] == shape.lora_parameters(4, 1)
 
 
 def test_a_config_without_sizes_is_an_error_that_names_the_missing_one(tmp_path):

@@ -84,9 +84,14 @@ def _add_report(commands: Any) -> None:
 
 
 def _add_models(commands: Any) -> None:
-    models = _noun(commands, "models", "list or pull models")
+    models = _noun(commands, "models", "list, pull or merge models")
     _command(models, "list", "models:list_known", "models that camelid knows by name", json=True)
     _command(models, "pull", "models:pull", "fetch a model and print its folder").add_argument("model")
+
+    merge = _command(models, "merge", "models:merge", "put an adapter into its base model", json=True)
+    merge.add_argument("adapter", help="folder of a LoRA adapter, as camelid and peft leave them")
+    merge.add_argument("--base", default="", metavar="MODEL", help="base model, where not the one that it names")
+    merge.add_argument("--out", required=True, metavar="FOLDER", help="folder of the merged model")
 
     chat = _command(commands, "chat", "models:chat", "talk to the result of a run, or to any model")
     chat.add_argument("model", help="a run's folder, a model's folder or name")

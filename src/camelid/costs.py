@@ -87,7 +87,7 @@ class Cost:
     def load_for_training(self, shape: Shape, model: ModelSettings) -> None:
         """Hold a model with adapters, or with rank 0 all of it in float32, and the optimizer's moments."""
         if model.lora_rank:
-            adapters = shape.lora_parameters(model.lora_rank, model.lora_first_layer)
+            adapters = shape.lora_parameters(model.lora_rank, model.lora_first_layer, model.lora_targets)
             self._hold(shape, shape.parameters * self.number_bytes + adapters * ADAM_BYTES)
         else:
             self._hold(shape, shape.parameters * ADAM_BYTES)

@@ -92,7 +92,8 @@ def train_ppo(s: Any, reads: Reads, cost: Cost) -> Left:
     rollouts, new = s.num_iterations * min(s.batch_size, prompts.number), s.sampling.max_new_tokens
     tokens = rollouts * (prompts.prompt_tokens + new)
     cost.load_for_training(shape, s.model)
-    cost.load(reward)
+    if not s.share_trunk:
+        cost.load(reward)
     if not s.model.lora_rank:
         cost.load(shape)  # without adapters to switch off, the reference is a copy
     cost.sample(shape, s.sampling, rollouts, prompts.prompt_tokens, calls=s.num_iterations)

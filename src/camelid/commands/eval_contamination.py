@@ -88,9 +88,9 @@ def _tokens(model: str) -> Callable[[str], Sequence[Hashable]]:
         return words_of
     from transformers import AutoTokenizer  # heavy; words need none
 
-    from camelid.models.loading import resolve_model
+    from camelid.models.loading import resolve_model, tokenizer_folder
 
-    tokenizer = AutoTokenizer.from_pretrained(resolve_model(model), trust_remote_code=False)
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder(resolve_model(model)), trust_remote_code=False)
     return lambda text: tokenizer.encode(text, add_special_tokens=False)
 
 

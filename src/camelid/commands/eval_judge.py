@@ -62,9 +62,9 @@ def _counter(model: str) -> Count:
         return estimate_tokens
     from transformers import AutoTokenizer
 
-    from camelid.models.loading import resolve_model
+    from camelid.models.loading import resolve_model, tokenizer_folder
 
-    tokenizer: Any = AutoTokenizer.from_pretrained(resolve_model(model), trust_remote_code=False)
+    tokenizer: Any = AutoTokenizer.from_pretrained(tokenizer_folder(resolve_model(model)), trust_remote_code=False)
 
     def count(messages: Messages) -> int:
         return sum(len(tokenizer(m.content, add_special_tokens=False)["input_ids"]) for m in messages)

@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from camelid.commands import print_json
+from camelid.commands import print_json, say
 from camelid.commands.runs import newest_model
-from camelid.models.loading import KNOWN, resolve_model
+from camelid.models.loading import KNOWN, resolve_model, tokenizer_folder, weights_folder
 from camelid.table import print_table
 
 
@@ -25,6 +25,25 @@ def list_known(arguments: argparse.Namespace) -> int:
 def pull(arguments: argparse.Namespace) -> int:
     """Fetch a model and print its folder."""
     print(resolve_model(arguments.model))
+    return 0
+
+
+def merge(arguments: argparse.Namespace) -> int:
+    """Write an adapter's base model with the adapter in it, in the format of the base model's file."""
+    adapter, out = Path(arguments.adapter).expanduser(), Path(arguments.out)
+    if out.exists():
+        raise ValueError(f"{out} is there already; name a new folder")
+    base = (
+        resolve_model(arguments.base) if arguments.base else weights_folder(adapter)
+    )  # the folder itself if it is none
+    from camelid.models.merging import merge_to_folder
+
+    sizes = merge_to_folder(adapter, base, out)
+    if arguments.json:
+        print_json({"folder": str(out), "base": str(base), **sizes._asdict()})
+    else:
+        say(f"adapter of {sizes.adapter_bytes / 1e6:.1f} MB in a model of {sizes.model_bytes / 1e6:.1f} MB")
+        print(out)
     return 0
 
 
@@ -66,4 +85,4 @@ def show_mask(arguments: argparse.Namespace) -> int:
 def _tokenizer_folder(name: str) -> Path:
     """A folder with a tokenizer is enough; any other model is resolved as everywhere."""
     folder = Path(name).expanduser()
-    return folder if (folder / "tokenizer_config.json").exists() else resolve_model(name)
+    return folder if (folder / "tokenizer_config.json").exists() else tokenizer_folder(resolve_model(name))

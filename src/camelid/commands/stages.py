@@ -38,7 +38,10 @@ def run_stage(name: str, place: str, words: Sequence[str]) -> int:
 
 
 def stage_inputs(words: Sequence[str]) -> dict[str, Any]:
-    """`--model M --preferences a.jsonl b.jsonl` as inputs: one path, or a list of them. Models may be named."""
+    """`--model M --preferences a.jsonl b.jsonl` as inputs: one path, or a list of them. Models may be named.
+
+    An adapter's base model becomes an input of its own, so that the run's name depends on its content.
+    """
     inputs: dict[str, Any] = {}
     name = ""
     for word in _parted(words):
@@ -52,7 +55,17 @@ def stage_inputs(words: Sequence[str]) -> dict[str, Any]:
     empty = [name for name, paths in inputs.items() if not paths]
     if empty:
         raise ValueError(f"--{empty[0]} names no file")
+    bases = {name: _base(paths[0]) for name, paths in inputs.items() if name.endswith("model")}
+    inputs |= {f"{name}_base": [base] for name, base in bases.items() if base}
     return {name: paths[0] if len(paths) == 1 else paths for name, paths in inputs.items()}
+
+
+def _base(model: Path) -> Path | None:
+    """The base model of an adapter, which is as much an input as the adapter is; None for a whole model."""
+    from camelid.models.loading import weights_folder
+
+    base = weights_folder(model)
+    return None if base == model else base
 
 
 def _parted(words: Sequence[str]) -> Iterator[str]:

@@ -58,6 +58,10 @@ class Distiller:
         chat_format: str = "model",
     ) -> Distiller:
         """The model at `path` with `keep` of its layers as the student, and whole, or another one, as the teacher."""
+        if settings.save_adapter:
+            raise ValueError(
+                "save_adapter: the student's layers are some of the teacher's; it is no base model on disk"
+            )
         compute = choose_compute(settings.precision)
         dtype = compute.dtype if settings.lora_rank else torch.float32
         model = load_pretrained(AutoModelForCausalLM, path, compute, dtype)

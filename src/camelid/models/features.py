@@ -19,6 +19,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from camelid.models.batch import Row, make_batches
 from camelid.models.compute import choose_compute
+from camelid.models.loading import tokenizer_folder, weights_folder
 from camelid.models.trunk import ModelSettings, Trunk, check_architecture, load_pretrained
 
 
@@ -38,14 +39,14 @@ class FrozenFeatures:
         """The first `num_layers` of the model at `path`; texts are cut after `max_tokens`."""
         settings = settings or ModelSettings(micro_batch_tokens=2048)
         compute = choose_compute(settings.precision)
-        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(weights_folder(path), trust_remote_code=False)
         if not 1 <= num_layers <= config.num_hidden_layers:
             raise ValueError(f"num_layers = {num_layers}, but the model has {config.num_hidden_layers} layers")
         config.num_hidden_layers = num_layers
         model = load_pretrained(AutoModelForCausalLM, path, compute, compute.dtype, config=config)
         check_architecture(model)
         model.requires_grad_(False)
-        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder(path), trust_remote_code=False)
         return cls(Trunk(model.eval().base_model, compute), tokenizer, settings, max_tokens)
 
     @torch.no_grad()

@@ -1,6 +1,8 @@
 """Where a model comes from: a name that we know, a local folder, a Hugging Face id. Never code, never pickles.
 
-camelid models pull smollm2-135m
+A folder may be that of an adapter, as camelid and peft leave them: the model is its base model with the adapter in it.
+
+    camelid models pull smollm2-135m
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+
+from camelid.models.adapter_config import is_adapter, read_config
 
 
 @dataclass(frozen=True)
@@ -49,11 +53,15 @@ def cache_folder() -> Path:
 def resolve_model(name: str) -> Path:
     """The folder of a model, pulled where it is not here yet.
 
-    `name`: a name of `KNOWN`, a local folder in Hugging Face layout, or a Hugging Face id.
+    `name`: a name of `KNOWN`, a local folder in Hugging Face layout, or a Hugging Face id. An adapter's folder comes
+    back as it is, once what it holds is found readable and its base model is here.
     """
     folder = Path(name).expanduser()
     if name in KNOWN:
         return pull(name)
+    if is_adapter(folder):
+        weights_folder(folder)
+        return folder
     if (folder / "config.json").exists():
         if not list(folder.glob("*.safetensors")):
             raise ValueError(
@@ -66,7 +74,45 @@ def resolve_model(name: str) -> Path:
         raise ValueError(f"no model {name!r}: neither one of {', '.join(KNOWN)}, nor a folder, nor a Hugging Face id")
     from huggingface_hub import snapshot_download
 
-    return Path(snapshot_download(name, allow_patterns=["*.safetensors", "*.json", "*.jinja", "tokenizer*", "*.model"]))
+    patterns = ["*.safetensors", "*.json", "*.jinja", "tokenizer*", "*.model"]
+    folder = Path(snapshot_download(name, allow_patterns=patterns))
+    return resolve_model(str(folder)) if is_adapter(folder) else folder
+
+
+def weights_folder(folder: Path) -> Path:
+    """The folder of a model's config and weights: an adapter's base model, any other folder itself.
+
+    Raises ValueError for an adapter that we cannot read, or whose base model is not here.
+    """
+    if not is_adapter(folder):
+        return folder
+    base = read_config(folder).base
+    mend = f"`camelid models merge {folder} --base MODEL --out FOLDER` puts it into a base model that you name"
+    if not base:
+        raise ValueError(f"{folder}: this adapter names no base model; {mend}")
+    try:
+        found = resolve_model(base)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{folder}: this adapter's base model is not to be had: {base!r}: {error}; {mend}") from None
+    if is_adapter(found):
+        raise ValueError(f"{folder}: this adapter's base model, {base}, is an adapter itself; merge that one first")
+    return found
+
+
+def tokenizer_folder(folder: Path) -> Path:
+    """The folder of a model's tokenizer: an adapter may have one of its own, with the template it was trained with."""
+    return folder if (folder / "tokenizer_config.json").exists() else weights_folder(folder)
+
+
+def public_name(folder: Path) -> str:
+    """What others call a model: a name of ours, a Hugging Face id where it was fetched from there, else its path."""
+    for name, model in KNOWN.items():
+        if folder.resolve() == (cache_folder() / "models" / f"{name}-{model.sha256[:8]}").resolve():
+            return name
+    for part in folder.parts:
+        if part.startswith("models--"):
+            return part.removeprefix("models--").replace("--", "/", 1)
+    return str(folder.resolve())
 
 
 def pull(name: str) -> Path:

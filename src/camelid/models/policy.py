@@ -16,14 +16,16 @@ from camelid.models.batch import Batch, Row, make_batches
 from camelid.models.chat import load_chat_format
 from camelid.models.checkpointing import load_state, save_state
 from camelid.models.compute import Compute, choose_compute
-from camelid.models.lora import adapters_off
+from camelid.models.loading import tokenizer_folder, weights_folder
 from camelid.models.optimizer import OptimizerSettings, Updater
 from camelid.models.sampler import Sample, Sampling, sample
-from camelid.models.saving import save_language_model
+from camelid.models.saving import save_adapter_beside, save_language_model
 from camelid.models.trunk import (
     ModelSettings,
     Trunk,
+    as_given,
     check_architecture,
+    given_adapter,
     load_pretrained,
     prepare_training,
     trained_parameters,
@@ -57,7 +59,7 @@ class Policy:
         check_architecture(model)
         self.path = path
         self.model = model.eval()  # no dropout anywhere: rollout and training must see the same network
-        tokenizer: Any = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+        tokenizer: Any = AutoTokenizer.from_pretrained(tokenizer_folder(path), trust_remote_code=False)
         self.tokenizer = tokenizer
         self.chat_format = chat_format
         self.chat = load_chat_format(tokenizer, chat_format)
@@ -91,8 +93,10 @@ class Policy:
         """A policy with adapters (or float32 weights, with rank 0) and an optimizer."""
         compute = choose_compute(settings.precision)
         dtype = compute.dtype if settings.lora_rank else torch.float32
-        policy = cls(path, _load(path, compute, dtype), compute, settings, chat_format)
-        prepare_training(policy.model, settings, seed)
+        given = given_adapter(path, settings)
+        model = _load(weights_folder(path) if given else path, compute, dtype)
+        policy = cls(path, model, compute, settings, chat_format)
+        prepare_training(policy.model, settings, seed, given)
         policy.updater = Updater(trained_parameters(policy.model), optimizer)
         return policy
 
@@ -198,7 +202,7 @@ class Policy:
     def reference_logprobs(self, rows: Sequence[Row], *, temperature: float = 1.0) -> list[Tensor]:
         """As `logprobs`, of the policy as it was before training: adapters off, or a frozen copy for full weights."""
         if self.settings.lora_rank:
-            with adapters_off(self.model):
+            with as_given(self.model):
                 return self.logprobs(rows, temperature=temperature)
         if self.reference is None:
             dtype = next(self.model.parameters()).dtype
@@ -219,7 +223,10 @@ class Policy:
             self.value_updater.restore(load_state(folder, "value")[0])
 
     def save(self, folder: Path, card: str) -> None:
-        """The merged model in the layout that everybody expects, with the chat template that it was trained with."""
+        """The merged model in the layout that everybody expects, with the chat template that it was trained with.
+
+        With `save_adapter` in the settings its adapters go into a folder `adapter` beside it.
+        """
         self.tokenizer.chat_template = self.chat.template
         save_language_model(
             self.model,
@@ -230,6 +237,8 @@ class Policy:
             stop_ids=self.chat.stop_ids,
             pad_id=self.chat.pad_id,
         )
+        if self.settings.save_adapter:
+            save_adapter_beside(folder, self.model, self.tokenizer, base=self.path, card=card)
 
     def _batches(self, rows: Sequence[Row]) -> list[Batch]:
         return make_batches([[row] for row in rows], self.settings.micro_batch_tokens, self.compute.device)

@@ -15,16 +15,20 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
+from camelid.models.adapter_config import is_adapter
+from camelid.models.adapter_files import read_adapter
 from camelid.models.batch import Batch, Row, make_batches
 from camelid.models.chat import load_chat_format
 from camelid.models.checkpointing import load_state, save_state
 from camelid.models.compute import Compute, choose_compute
+from camelid.models.loading import tokenizer_folder, weights_folder
 from camelid.models.optimizer import OptimizerSettings, Updater
-from camelid.models.saving import save_reward_model
+from camelid.models.saving import save_adapter_beside, save_reward_model
 from camelid.models.trunk import (
     ModelSettings,
     Trunk,
     check_architecture,
+    given_adapter,
     load_pretrained,
     prepare_training,
     trained_parameters,
@@ -50,13 +54,19 @@ class RewardModel:
         self.score_mean = float(notes.get("score_mean", 0.0))
         self.score_std = float(notes.get("score_std", 1.0))
         self.updater: Updater | None = None
+        self.path: Path | None = None  # of the language model that it was made from
 
     @classmethod
     def load(cls, path: Path, settings: ModelSettings | None = None, chat_format: str = "model") -> RewardModel:
         """A trained reward model, to score with."""
         settings = settings or ModelSettings()
         compute = choose_compute(settings.precision)
-        model, tokenizer = _load(path, compute, compute.dtype)
+        adapter = read_adapter(path) if is_adapter(path) else None
+        may_lack = ["score.weight"] if adapter and adapter.head is not None else []  # the adapter brings the head
+        num_layers = adapter.notes.get("num_layers") if adapter else None
+        model, tokenizer = _load(path, compute, compute.dtype, num_layers=num_layers, may_lack=may_lack)
+        if adapter:
+            model.config.camelid = adapter.score_notes
         model.requires_grad_(False)
         return cls(model, tokenizer, compute, settings, chat_format)
 
@@ -77,6 +87,7 @@ class RewardModel:
         """
         compute = choose_compute(settings.precision)
         dtype = compute.dtype if settings.lora_rank else torch.float32
+        given_adapter(path, settings)
         model, tokenizer = _load(path, compute, dtype, num_layers=num_layers, may_lack=["score.weight"])
         reward = cls(model, tokenizer, compute, settings, chat_format)
         reward.score_mean, reward.score_std = 0.0, 1.0  # whatever a reward model's folder says of its own head
@@ -85,6 +96,7 @@ class RewardModel:
         weight = torch.randn(1, width, generator=torch.Generator().manual_seed(seed)) / math.sqrt(width + 1)
         model.score = nn.Linear(width, 1, bias=False).to(compute.device)
         model.score.weight.data.copy_(weight)
+        reward.path = path
         reward.updater = Updater(trained_parameters(model), optimizer)
         return reward
 
@@ -136,7 +148,10 @@ class RewardModel:
         self._training().restore(load_state(folder, "reward")[0])
 
     def save(self, folder: Path, card: str) -> None:
-        """The merged model; mean and standard deviation of the scores stand in its config under `camelid`."""
+        """The merged model; mean and standard deviation of the scores stand in its config under `camelid`.
+
+        With `save_adapter` in the settings its adapters and head go into a folder `adapter` beside it.
+        """
         self.tokenizer.chat_template = self.chat.template
         notes = {"score_mean": self.score_mean, "score_std": self.score_std}
         save_reward_model(
@@ -148,6 +163,9 @@ class RewardModel:
             pad_id=self.chat.pad_id,
             notes=notes,
         )
+        if self.settings.save_adapter and self.path is not None:
+            more = {"num_layers": self.model.config.num_hidden_layers, "pad_id": self.chat.pad_id}
+            save_adapter_beside(folder, self.model, self.tokenizer, base=self.path, card=card, notes=notes | more)
 
     def _forward(self, batch: Batch) -> Tensor:
         """Raw scores (number of rows,) float32, in the order of `batch.rows`."""
@@ -164,11 +182,11 @@ class RewardModel:
 def _load(
     path: Path, compute: Compute, dtype: torch.dtype, *, num_layers: int | None = None, may_lack: Collection[str] = ()
 ) -> tuple[Any, Any]:
-    config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+    config = AutoConfig.from_pretrained(weights_folder(path), trust_remote_code=False)
     config.num_labels = 1
     if num_layers is not None:
         if not 1 <= num_layers <= config.num_hidden_layers:
             raise ValueError(f"num_layers = {num_layers}, but the model has {config.num_hidden_layers} layers")
         config.num_hidden_layers = num_layers
     model = load_pretrained(AutoModelForSequenceClassification, path, compute, dtype, config=config, may_lack=may_lack)
-    return model, AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+    return model, AutoTokenizer.from_pretrained(tokenizer_folder(path), trust_remote_code=False)

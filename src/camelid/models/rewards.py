@@ -13,7 +13,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from camelid.models.policy import Policy
 from camelid.models.reward_model import RewardModel
+from camelid.models.sharing import reward_model_beside
 from camelid.models.trunk import ModelSettings
 from camelid.types import Comparison, Preference, Prompt
 
@@ -38,6 +40,12 @@ class Rewards:
         """Trained reward models, to score with; without `safety_path` one scores everything."""
         safety = RewardModel.load(safety_path, settings, chat_format) if safety_path else None
         return cls(RewardModel.load(path, settings, chat_format), safety)
+
+    @classmethod
+    def beside(cls, policy: Policy, path: Path, safety_path: Path | None, chat_format: str) -> Rewards:
+        """As `load`, of adapter folders, on the weights that the policy has in memory."""
+        safety = reward_model_beside(policy, safety_path, chat_format) if safety_path else None
+        return cls(reward_model_beside(policy, path, chat_format), safety)
 
     def of(self, asked: Prompt | Comparison) -> RewardModel:
         """The model that speaks on a prompt."""

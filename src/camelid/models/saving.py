@@ -12,6 +12,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import GenerationConfig
 
+from camelid.models.adapter_files import save_adapter
+from camelid.models.loading import public_name, weights_folder
 from camelid.models.lora import merged_state
 
 
@@ -52,6 +54,20 @@ def save_reward_model(
     tokenizer = copy.deepcopy(tokenizer)
     tokenizer.pad_token_id = pad_id
     _save(model, state, tokenizer, folder, card, dtype, config=config)
+
+
+def save_adapter_beside(
+    folder: Path, model: Any, tokenizer: Any, *, base: Path, card: str, notes: dict[str, Any] | None = None
+) -> None:
+    """Write the adapters into `adapter` beside a saved model's folder: `PeftModel.from_pretrained(base, adapter)`.
+
+    The tokenizer goes with them, since the chat template that was trained with need not be the base model's.
+    """
+    beside = folder.with_name("adapter")
+    score = getattr(model, "score", None)
+    head = None if score is None else score.weight
+    save_adapter(model, beside, base=public_name(weights_folder(base)), card=card, head=head, notes=notes or {})
+    tokenizer.save_pretrained(beside)
 
 
 def _save(

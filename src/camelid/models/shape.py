@@ -10,7 +10,11 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+from camelid.models.loading import weights_folder
+
 FILE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+ATTENTION, MLP = ("q_proj", "k_proj", "v_proj", "o_proj"), ("gate_proj", "up_proj", "down_proj")
+"""Names of a layer's linear maps."""
 
 
 class Shape(NamedTuple):
@@ -31,6 +35,7 @@ class Shape(NamedTuple):
     @classmethod
     def read(cls, folder: Path) -> Shape:
         """The shape of a model folder. Raises ValueError naming what its config.json does not say."""
+        folder = weights_folder(folder)
         config = json.loads((folder / "config.json").read_text())
         config = config.get("text_config", config)
         try:
@@ -79,9 +84,12 @@ class Shape(NamedTuple):
     def parameters(self) -> int:
         return self.trunk_parameters + self.head_parameters * (2 if self.has_head else 1)
 
-    def lora_parameters(self, rank: int, first_layer: int) -> int:
-        """Weights of the adapters on all linear maps of the layers from `first_layer` on."""
-        return max(self.layers - first_layer, 0) * rank * sum(inputs + outputs for inputs, outputs in self.matrices)
+    def lora_parameters(self, rank: int, first_layer: int, targets: str = "all") -> int:
+        """Weights of the adapters on the linear maps `targets` of the layers from `first_layer` on."""
+        sizes = dict(zip(ATTENTION + MLP, map(sum, self.matrices), strict=True))
+        parts = {"all": ATTENTION + MLP, "attention": ATTENTION, "mlp": MLP}
+        names = parts.get(targets) or [name.strip() for name in targets.split(",")]
+        return max(self.layers - first_layer, 0) * rank * sum(sizes.get(name, 0) for name in names)
 
     @property
     def cached_numbers(self) -> int:

@@ -79,6 +79,9 @@ class PpoSettings(TrainSettings):
     """Discount a token."""
     unfinished_score: float | None = -1.0
     """Score of a completion that was cut before its end of turn, whatever the reward model says (null: its own)."""
+    share_trunk: bool = False
+    """Put the reward models on the policy's weights in memory. They must be adapter folders (model.save_adapter=true in
+    their stages) over the very model that PPO starts from; scores differ from merged ones by the rounding of those."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,10 @@ def train_ppo(run: Run) -> dict[str, Any]:
         run.inputs["model"], s.model, s.optimizer, seed=derived_seed(s.seed, "adapters"), chat_format=s.chat_format
     )
     safety = run.inputs.get("safety_reward_model")
-    rewards = Rewards.load(run.inputs["reward_model"], safety, s.model, s.chat_format)
+    if s.share_trunk:
+        rewards = Rewards.beside(policy, run.inputs["reward_model"], safety, s.chat_format)
+    else:
+        rewards = Rewards.load(run.inputs["reward_model"], safety, s.model, s.chat_format)
     metrics = ppo(run, policy, read_records(run.inputs["prompts"], Prompt), rewards.score)
     policy.save(run.path / "model", model_card(run, "Language model after PPO", metrics))
     return metrics

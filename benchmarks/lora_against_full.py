@@ -1,0 +1,181 @@
+"""Does LoRA do what full fine-tuning does? GPT4All's question, on held-out instruction rows, over several seeds.
+
+    python benchmarks/lora_against_full.py --model smollm2-135m --data FOLDER --out results.jsonl
+
+Both train on the same rows in the same order, each at the best of three learning rates, chosen with the first seed on
+rows that neither the training nor the test has. What counts is the drop of the mean negative log-likelihood a token of
+the answers. A training takes its line in `--out` when it is done: a run that was stopped goes on, and `--max-runs`
+spreads it. Left out: more than one pass, other sizes of model.
+
+In the default size: 10 trainings, each on 128 rows in steps of 8. `--rows 64 --batch-size 4 --test-rows 32` halves it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from camelid.collect.readers import read
+from camelid.functional.bootstrap import bootstrap_statistic
+from camelid.functional.schedules import learning_rate
+from camelid.models.batch import Row
+from camelid.models.loading import resolve_model
+from camelid.models.lora import merged_state
+from camelid.models.optimizer import OptimizerSettings
+from camelid.models.policy import Policy
+from camelid.models.trunk import ModelSettings
+from camelid.train.common import batches, split
+from camelid.train.sft import SftSettings, demonstration_row, loss
+from camelid.types import Conversation
+
+METHODS = ("lora", "full")
+T_TWO_SIDED = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
+"""Student's t at 97.5% for n seeds, n - 1 degrees of freedom."""
+
+
+def rows_of(policy: Policy, chosen: argparse.Namespace, seed: int) -> dict[str, list[Row]]:
+    """train, tune and test; the last two are the same for all seeds."""
+    file = Path(chosen.data) / "conversations" / "alpaca_random_9k.json"
+    kept, held_out = split(read(file, want=Conversation).rows, 2 * chosen.test_rows, seed=0)
+    train = split(kept, chosen.rows, seed=seed + 1)[1]
+    parts = {"train": train, "tune": held_out[: chosen.test_rows], "test": held_out[chosen.test_rows :]}
+    settings = SftSettings(max_tokens=chosen.max_tokens)
+    return {name: [demonstration_row(policy.chat, c, settings) for c in part] for name, part in parts.items()}
+
+
+def token_sums(policy: Policy, rows: list[Row]) -> list[float]:
+    """Negative log-likelihood of each row's answer, in nats."""
+    return [-float(logprobs.sum()) for logprobs in policy.logprobs(rows)]
+
+
+def train(
+    method: str, rate: float, seed: int, done: list[dict[str, Any]], chosen: argparse.Namespace
+) -> dict[str, Any]:
+    """One training, and what it did to the rows that it has not seen."""
+    began = time.perf_counter()
+    settings = ModelSettings(lora_rank=chosen.rank if method == "lora" else 0, lora_alpha=2 * chosen.rank)
+    policy = Policy.load_for_training(chosen.folder, settings, OptimizerSettings(), seed=seed)
+    rows = rows_of(policy, chosen, seed)
+    # The start is the same model on the same rows for every rate and seed, in the format that the method holds it in.
+    known = next((r["before"] for r in done if r["method"] == method), None)
+    before = known or {part: token_sums(policy, rows[part]) for part in ("tune", "test")}
+    steps = batches(len(rows["train"]), chosen.batch_size, 1, seed)
+    for number, step in enumerate(steps):
+        metrics = policy.forward_backward([rows["train"][i] for i in step], loss)
+        policy.step(learning_rate(number, len(steps), rate, kind="cosine", warmup_steps=2), metrics["count"])
+    after = {part: token_sums(policy, rows[part]) for part in ("test", *(["tune"] if seed == 0 else []))}
+    trained = sum(p.numel() for p in policy._training().named.values())
+    every = sum(p.numel() for name, p in policy.model.named_parameters() if "lora_" not in name)
+    tokens = {part: sum(sum(row.loss_mask) for row in rows[part]) for part in rows}
+    result = {"method": method, "rate": rate, "seed": seed, "steps": len(steps), "tokens": tokens}
+    result |= {"trained_share": trained / every, "before": before, "after": after}
+    if method == "lora":
+        result["merged_difference"] = merged_difference(policy, settings, rows["test"][:8], chosen)
+    return result | {"seconds": time.perf_counter() - began}
+
+
+def merged_difference(policy: Policy, settings: ModelSettings, rows: list[Row], chosen: argparse.Namespace) -> float:
+    """Largest difference of a log-probability between the adapters and the merged weights, both in float32."""
+    exact = settings.model_copy(update={"precision": "float32"})
+    apart = Policy.load_for_training(chosen.folder, exact, OptimizerSettings(), seed=0)
+    with torch.no_grad():
+        for name, parameter in apart._training().named.items():
+            parameter.copy_(policy._training().named[name])
+    merged = Policy.load(chosen.folder, exact)
+    merged.model.load_state_dict(merged_state(apart.model, torch.float32))
+    pairs = zip(apart.logprobs(rows), merged.logprobs(rows), strict=True)
+    return max(float((a - b).abs().max()) for a, b in pairs)
+
+
+def drop(result: dict[str, Any], part: str = "test") -> float:
+    """Fall of the mean negative log-likelihood a token, in nats."""
+    return (sum(result["before"][part]) - sum(result["after"][part])) / result["tokens"][part]
+
+
+def next_run(done: list[dict[str, Any]], chosen: argparse.Namespace) -> tuple[str, float, int] | None:
+    """What is to be trained now: all rates with seed 0, then the better one with the other seeds."""
+    have = {(r["method"], r["rate"], r["seed"]) for r in done}
+    wanted = [(method, rate, 0) for method in METHODS for rate in getattr(chosen, f"{method}_rates")]
+    if have.issuperset(wanted):
+        wanted += [(method, best(done, method), seed) for method in METHODS for seed in range(1, chosen.seeds)]
+    return next((run for run in wanted if run not in have), None)
+
+
+def best(done: list[dict[str, Any]], method: str) -> float:
+    """The rate with the largest drop on the rows for tuning."""
+    return max((r for r in done if r["method"] == method and r["seed"] == 0), key=lambda r: drop(r, "tune"))["rate"]
+
+
+def summary(done: list[dict[str, Any]], chosen: argparse.Namespace) -> dict[str, Any]:
+    """The share of full fine-tuning's drop that LoRA reaches, with its spread over seeds and over rows."""
+    runs = {
+        method: [r for r in done if r["method"] == method and r["rate"] == best(done, method)] for method in METHODS
+    }
+    runs = {method: sorted(found, key=lambda r: r["seed"]) for method, found in runs.items()}
+    drops = {method: np.array([drop(r) for r in found]) for method, found in runs.items()}
+    shares = drops["lora"] / drops["full"]
+    n = len(shares)
+    error = shares.std(ddof=1) / math.sqrt(n)
+    half = T_TWO_SIDED[n] * error
+    falls = {
+        method: np.mean([np.subtract(r["before"]["test"], r["after"]["test"]) for r in found], axis=0)
+        for method, found in runs.items()
+    }
+    rows = bootstrap_statistic(len(falls["lora"]), lambda counts: (counts @ falls["lora"]) / (counts @ falls["full"]))
+    return {
+        "share_of_drop": {"value": shares.mean(), "low": shares.mean() - half, "high": shares.mean() + half, "n": n},
+        "share_of_drop_over_rows": rows._asdict(),
+        "shares": shares.tolist(),
+        "start_nll": sum(runs["full"][0]["before"]["test"]) / runs["full"][0]["tokens"]["test"],
+        "drops": {method: found.tolist() for method, found in drops.items()},
+        "rates": {method: best(done, method) for method in METHODS},
+        "tried": {f"{r['method']} {r['rate']:g}": drop(r, "tune") for r in done if r["seed"] == 0},
+        "trained_share": runs["lora"][0]["trained_share"],
+        "merged_difference": max(r["merged_difference"] for r in runs["lora"]),
+        "rows": chosen.rows,
+        "test_rows": chosen.test_rows,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="smollm2-135m")
+    parser.add_argument("--data", default=os.environ.get("CAMELID_DATA", ""), help="folder of real data")
+    parser.add_argument("--rows", type=int, default=128, help="rows to train on")
+    parser.add_argument("--test-rows", type=int, default=64, help="rows to measure on; as many again choose the rate")
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--max-tokens", type=int, default=256)
+    parser.add_argument("--rank", type=int, default=8)
+    parser.add_argument("--lora-rates", type=float, nargs="+", default=[1e-3, 2e-3, 4e-3])
+    parser.add_argument("--full-rates", type=float, nargs="+", default=[5e-5, 1e-4, 2e-4])
+    parser.add_argument("--seeds", type=int, default=3, choices=list(T_TWO_SIDED))
+    parser.add_argument("--max-runs", type=int, default=100, help="stop after so many trainings")
+    parser.add_argument("--out", required=True, help="file of finished trainings, a JSON line each")
+    chosen = parser.parse_args()
+    chosen.folder = resolve_model(chosen.model)
+    out = Path(chosen.out)
+    done = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
+    for _ in range(chosen.max_runs):
+        run = next_run(done, chosen)
+        if run is None:
+            break
+        done.append(train(*run, done, chosen))
+        with out.open("a") as file:
+            file.write(json.dumps(done[-1]) + "\n")
+        took = f"{done[-1]['seconds']:.0f} s"
+        print(f"{run}: {drop(done[-1]):.4f} nats lower after {took}", file=sys.stderr, flush=True)
+    if next_run(done, chosen) is None:
+        print(json.dumps(summary(done, chosen)))
+
+
+if __name__ == "__main__":
+    main()
