@@ -7,10 +7,12 @@ left out, and so are mixtures of experts.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 FILE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts")
 
 
 class Shape(NamedTuple):
@@ -31,8 +33,14 @@ class Shape(NamedTuple):
     @classmethod
     def read(cls, folder: Path) -> Shape:
         """The shape of a model folder. Raises ValueError naming what its config.json does not say."""
-        config = json.loads((folder / "config.json").read_text())
+        return cls.of(json.loads((folder / "config.json").read_text()), str(folder))
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], name: str) -> Shape:
+        """The shape that a config.json says. Raises ValueError naming, with the model's `name`, what it does not say."""
         config = config.get("text_config", config)
+        if any(config.get(key) for key in EXPERTS):
+            raise ValueError(f"{name} is a mixture of experts, whose size and time are not known here")
         try:
             hidden, heads = config["hidden_size"], config["num_attention_heads"]
             return cls(
@@ -47,7 +55,7 @@ class Shape(NamedTuple):
                 file_bytes=FILE_BYTES.get(config.get("dtype") or config.get("torch_dtype"), 4),
             )
         except KeyError as missing:
-            raise ValueError(f"{folder}: config.json has no {missing}, so its size cannot be told") from None
+            raise ValueError(f"{name}: config.json has no {missing}, so its size cannot be told") from None
 
     def as_reward_model(self, num_layers: int | None) -> Shape:
         """The first layers with a scalar head, which is too small to count."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -14,8 +14,11 @@ from transformers.utils import logging as transformers_logging
 
 from camelid.models import attention
 from camelid.models.batch import Batch
-from camelid.models.compute import Compute, Precision
+from camelid.models.compute import Compute, Precision, choose_compute
 from camelid.models.lora import add_lora
+from camelid.models.memory import Training
+from camelid.models.recomputing import Recomputing
+from camelid.models.shape import Shape
 
 LOGIT_TRANSFORMS = {"final_logit_softcapping": None, "logit_scale": 1, "logits_scaling": 1}
 """Settings by which some architectures change logits after the output head, and their values where nothing happens."""
@@ -36,6 +39,10 @@ class ModelSettings(BaseModel):
     """Layers below this one carry no adapter, so the backward pass ends there."""
     micro_batch_tokens: int = 1024
     """Token budget of one forward and backward pass; changes memory and speed, never the gradient."""
+    checkpointing: Literal["auto", "never", "always"] = "auto"
+    """Activation checkpointing: compute layers again in the backward pass and keep their inputs only. `auto` does so for
+    as many layers as the free memory asks for, by an estimate; all of them cost a third more time. Never changes the
+    gradient."""
 
 
 class Trunk:
@@ -77,6 +84,10 @@ def prepare_training(model: Any, settings: ModelSettings, seed: int) -> None:
             first_layer=settings.lora_first_layer,
             seed=seed,
         )
+    if settings.checkpointing != "never":
+        shape = Shape.of(model.config.to_dict(), type(model).__name__)
+        training = Training.of(shape, settings, choose_compute(settings.precision).dtype.itemsize)
+        Recomputing(model.base_model.layers, training, settings, next(model.parameters()).device)
 
 
 def trained_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
