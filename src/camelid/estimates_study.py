@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from camelid.costs import Cost
+from camelid.costs import DISTILLED_LOGIT_BYTES, Cost
 from camelid.expected import BYTES_A_TOKEN, Left, Reads, Rows
 from camelid.runs import Output
 
@@ -67,11 +67,20 @@ def train_distill(s: Any, reads: Reads, cost: Cost) -> Left:
     """Rows are taken to be as long as they may be. The teacher looks at every row that trains."""
     teacher = reads.shape("model")
     student = teacher._replace(layers=min(s.keep_layers, teacher.layers))
-    rows = sum(_text_rows(reads, source, s.max_tokens) for source in reads.sources("text"))
+    given = reads.sources("text") if "text" in reads else []
+    rows = sum(_text_rows(reads, source, s.max_tokens) for source in given) if given else reads.rows("text").number
     tokens = max(min(rows, s.max_rows or rows) - s.held_out, 0) * s.epochs * s.max_tokens
     cost.load_for_training(student, s.model)
     cost.load(teacher)
-    cost.train(student, s.model, tokens, with_head=tokens)
+    cost.train(
+        student,
+        s.model,
+        tokens,
+        with_head=tokens,
+        length=s.max_tokens,
+        step_tokens=s.batch_size * s.max_tokens,
+        logit_bytes=DISTILLED_LOGIT_BYTES,
+    )
     cost.score(teacher, tokens, with_head=tokens, at_once=s.model.micro_batch_tokens)
     cost.score(student, 4 * s.held_out * s.max_tokens, with_head=4 * s.held_out * s.max_tokens)
     return {"model": student}
