@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from camelid.devices import READING, Device
+from camelid.models.devices import READING, Device
 from camelid.models.memory import LOGIT_ROWS, Training
 from camelid.models.shape import Shape
 
@@ -30,7 +30,8 @@ FIXED_ROWS = 16
 """A decoding step of R rows takes as long as R + 16 rows' arithmetic: the weights are read however few rows there are.
 Fitted to 0.11 s a step at 32 rows and 0.6 s at 240."""
 MODEL_SECONDS = 2.0
-"""Loading a model of 135M parameters, or saving one and taking its checksum."""
+"""Loading a model of 135M parameters, or saving one and taking its checksum; for a larger one in proportion."""
+MEASURED_PARAMETERS = 135e6
 
 USABLE = 0.9
 """Share of the free memory that activations may fill before layers are computed again (`models.recomputing`)."""
@@ -122,7 +123,7 @@ class Cost:
         training = self._training(shape, model)
         self._hold(shape, training.weight_bytes)
         self.held_bytes += training.optimizer_bytes
-        self.seconds += MODEL_SECONDS  # saving what was trained
+        self.seconds += _file_seconds(shape)  # saving what was trained
 
     def score(
         self, shape: Shape, tokens: float, *, with_head: float = 0.0, at_once: int = 1024, length: float = 256
@@ -131,7 +132,7 @@ class Cost:
         self.scored_tokens += tokens
         self._forward(shape, tokens, with_head)
         logits = LOGIT_ROWS * shape.vocabulary * SCORED_LOGIT_BYTES if with_head else 0
-        layer = Training(shape, self.number_bytes, 1, 0, self.device.kind == "cpu").layer_bytes(length)
+        layer = Training(shape, self.number_bytes, 1, 0, self.device.on_cpu).layer_bytes(length)
         self._work(at_once * layer + logits)
 
     def train(
@@ -195,7 +196,7 @@ class Cost:
         self._work(cache + batch_rows * shape.vocabulary * SCORED_LOGIT_BYTES)
 
     def _training(self, shape: Shape, model: ModelSettings) -> Training:
-        return Training.of(shape, model, self.number_bytes, on_cpu=self.device.kind == "cpu")
+        return Training.of(shape, model, self.number_bytes, on_cpu=self.device.on_cpu)
 
     def _recomputed(self, training: Training, model: ModelSettings, tokens: float, length: float, head: float) -> int:
         """Layers that will be computed again, as `models.recomputing` decides it."""
@@ -212,12 +213,16 @@ class Cost:
 
     def _hold(self, shape: Shape, held: float) -> None:
         self.held_bytes += held
-        self.seconds += MODEL_SECONDS
-        if self.device.kind == "cpu":  # the file is mapped while the weights are copied out of it
+        self.seconds += _file_seconds(shape)
+        if self.device.on_cpu:  # the file is mapped while the weights are copied out of it
             self.working_bytes = larger(self.working_bytes, shape.parameters * shape.file_bytes)
 
     def _work(self, working: float) -> None:
         self.working_bytes = larger(self.working_bytes, working * self.device.slack)
+
+
+def _file_seconds(shape: Shape) -> float:
+    return MODEL_SECONDS * max(1.0, shape.parameters / MEASURED_PARAMETERS)
 
 
 def larger(a: float, b: float) -> float:

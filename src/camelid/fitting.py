@@ -1,6 +1,6 @@
 """Which settings make a training stage fit a device: its plan under other ways of holding the model.
 
-Left out: quantised weights, weights spread over several devices, optimizer states in fewer bits; camelid has none of them.
+Left out, as camelid has none of them: quantised weights, weights spread over devices, optimizer states in fewer bits.
 """
 
 from __future__ import annotations

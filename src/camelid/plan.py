@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from camelid.costs import Cost
-from camelid.devices import Device
+from camelid.models.devices import Device
 from camelid.estimates import TABLE
 from camelid.expected import Known, Reads, Rows, UnknownError
 from camelid.plan_shown import plan_json, print_lines
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from camelid.models.probe import Speed
     from camelid.models.shape import Shape
 
-UNMET = Device("none", "cpu", 0, None, None)
+UNMET = Device("none", True, 0, None, None)
 """For stages without a model."""
 
 Probe = Callable[["Shape", Any], "Speed"]
@@ -63,8 +63,7 @@ class Devices:
             shape = reads.shape("model" if "model" in reads else "reward_model")
             self.speeds[precision] = self.probe(shape, precision)
         s = self.speeds[precision]
-        kind: Literal["cpu", "cuda"] = "cuda" if s.device == "cuda" else "cpu"
-        return Device("here", kind, s.number_bytes, s.memory_bytes, s.operations_per_second)
+        return Device("here", s.device == "cpu", s.number_bytes, s.memory_bytes, s.operations_per_second)
 
 
 def make_plan(

@@ -25,8 +25,7 @@ def plan_json(lines: Sequence[Line], speeds: Sequence[Speed]) -> dict[str, Any]:
 def print_lines(lines: Sequence[Line], speeds: Sequence[Speed]) -> None:
     """A plan as a table, and what it rests on."""
     rows = [_row(line.stage.name, _reads(line.stage), _numbers(line), line.state) for line in lines]
-    if len(lines) > 1:
-        rows.append(_row("total", "", _total(lines), "to do"))
+    rows.append(_row("total", "", _total(lines), "to do"))
     columns = ("stage", "reads", "trained", "sampled", "scored", "time", "memory")
     print_table(columns, rows, right=columns[2:])
     print("\n" + "\n".join(_notes(lines, speeds)))
@@ -59,7 +58,7 @@ def _known(numbers: Mapping[str, float]) -> dict[str, float | None]:
 
 def _as_json(line: Line) -> dict[str, Any]:
     stage = line.stage
-    about = {"stage": stage.name, "function": function_name(stage), "state": line.state}
+    about: dict[str, Any] = {"stage": stage.name, "function": function_name(stage), "state": line.state}
     about |= {"reads": [_shown(source) for source in sources(stage)]} | _known(_numbers(line))
     about |= {"recomputed_layers": line.cost.recomputed.get("layers"), "device": line.cost.device.name}
     return about | ({"why": line.why} if line.why else {}) | {"fits": fits(line)}
@@ -107,7 +106,7 @@ def _notes(lines: Sequence[Line], speeds: Sequence[Speed]) -> list[str]:
         if line.cost.recomputed.get("layers"):
             again = line.cost.recomputed
             notes.append(
-                f"{line.stage.name}: {again['layers']} of {again['of']} layers are computed again in the backward pass, "
+                f"{line.stage.name}: {again['layers']} of {again['of']} layers are computed again in backward passes, "
                 "for memory (model.checkpointing)."
             )
         if fits(line) is False:

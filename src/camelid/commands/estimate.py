@@ -1,4 +1,4 @@
-"""`camelid estimate`: memory and time of a recipe or of one stage, on this machine or another, before anything is loaded.
+"""`camelid estimate`: memory and time of a recipe or of one stage, here or on a GPU, before anything is loaded.
 
 Nothing is fetched: of models, config.json is read, and well-known ones are known by name.
 """
@@ -10,11 +10,10 @@ import importlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from camelid import settings_text
 from camelid.commands import print_json, say
-from camelid.devices import Device, find_device
+from camelid.models.devices import Device, find_device
 from camelid.expected import Known, Rows
 from camelid.runs import Stage
 

@@ -1,7 +1,7 @@
 """What training keeps in memory, tensor by tensor, by a model's shape. Imports no torch.
 
 Counted from what transformers' Llama and our attention save for the backward pass, and held against the tensors that
-were alive in real steps (`benchmarks/memory.py`). Left out: the padding of tiles, norms' and positions' vectors, below 1%.
+were alive in real steps (`benchmarks/memory.py`). Left out: padding of tiles, vectors of norms and positions.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Training:
 
     @property
     def copied_bytes(self) -> float:
-        """Autocast's copies of float32 weights in the format of products, kept until the backward pass has used them."""
+        """Autocast's copies of float32 weights in the products' format, kept until the backward pass has used them."""
         cast = self.is_full and self.number_bytes < 4
         return self.number_bytes * self.shape.trunk_parameters if cast else 0.0
 
@@ -97,8 +97,7 @@ class Training:
 
     @property
     def input_bytes(self) -> float:
-        """What a layer that is computed again keeps of a token: its input. The residual stream is float32 in training of
-        full weights."""
+        """What a layer that is computed again keeps of a token: its input, float32 in training of full weights."""
         return self.shape.hidden * (4 if self.is_full else self.number_bytes)
 
     def kept_bytes(self, tokens: float, length: float, recomputed: int) -> float:
@@ -118,7 +117,7 @@ class Training:
     def head_bytes(self) -> float:
         """Around the logits of a chunk: the logits in both formats and their exponentials or gradients.
 
-        A head that trains also has its own gradient, once summed and once of the chunk, and a copy in the products' format.
+        A head that trains also has its gradient, summed and of the chunk, and a copy in the products' format.
         """
         logits = LOGIT_ROWS * self.shape.vocabulary * (8 + self.number_bytes)
         return logits + (self.shape.head_parameters * (8 + self.number_bytes) if self.is_full else 0)

@@ -6,7 +6,7 @@ acts in training mode only, and ours is a model in eval mode; it also does all l
 
 How many layers are computed again is found for each micro-batch: as few as let its activations fit the memory that was
 free when training began, the first ones first, since their turn comes last, when the others' activations are gone. The
-arithmetic is the same twice, so losses and gradients are too, bit by bit. Left out: moving activations to the CPU's memory.
+arithmetic is the same twice, so losses and gradients are too, bit by bit. Left out: activations in the CPU's memory.
 """
 
 from __future__ import annotations

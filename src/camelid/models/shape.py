@@ -37,7 +37,7 @@ class Shape(NamedTuple):
 
     @classmethod
     def of(cls, config: Mapping[str, Any], name: str) -> Shape:
-        """The shape that a config.json says. Raises ValueError naming, with the model's `name`, what it does not say."""
+        """The shape that a config.json tells. Raises ValueError, with the model's `name`, for what it does not tell."""
         config = config.get("text_config", config)
         if any(config.get(key) for key in EXPERTS):
             raise ValueError(f"{name} is a mixture of experts, whose size and time are not known here")
@@ -52,7 +52,9 @@ class Shape(NamedTuple):
                 head_width=config.get("head_dim") or hidden // heads,
                 vocabulary=config["vocab_size"],
                 has_head=not config.get("tie_word_embeddings", False),
-                file_bytes=FILE_BYTES.get(config.get("dtype") or config.get("torch_dtype"), 4),
+                file_bytes=FILE_BYTES.get(
+                    str(config.get("dtype") or config.get("torch_dtype")).removeprefix("torch."), 4
+                ),
             )
         except KeyError as missing:
             raise ValueError(f"{name}: config.json has no {missing}, so its size cannot be told") from None

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Literal
 
 UTILISATION = 0.4
 """Share of the peak that training and scoring reach: nanochat's log says 0.41 to 0.46; ours is not measured yet."""
@@ -30,7 +29,7 @@ class Device:
     """What costs turn into time with, and what they must fit."""
 
     name: str
-    kind: Literal["cpu", "cuda"]
+    on_cpu: bool
     number_bytes: int
     """Size of a number in matrix products."""
     memory_bytes: float | None
@@ -45,11 +44,11 @@ class Device:
 
     @property
     def process_bytes(self) -> float:
-        return HERE_BYTES if self.kind == "cpu" else CUDA_BYTES
+        return HERE_BYTES if self.on_cpu else CUDA_BYTES
 
     @property
     def slack(self) -> float:
-        return HERE_SLACK if self.kind == "cpu" else CUDA_SLACK
+        return HERE_SLACK if self.on_cpu else CUDA_SLACK
 
     def described(self) -> str:
         """What an estimate for it rests on, in a sentence."""
@@ -66,13 +65,13 @@ class Device:
 
     def in_precision(self, precision: str) -> Device:
         """With products in float32 where a stage asks for them; the peak of a GPU is then not in the table."""
-        if precision != "float32" or self.kind == "cpu" or self.number_bytes == 4:
+        if precision != "float32" or self.on_cpu or self.number_bytes == 4:
             return self
         return replace(self, number_bytes=4, operations_per_second=None)
 
 
 def _gpu(name: str, gigabytes: float, tflops: float, gigabytes_per_second: float, source: str) -> Device:
-    return Device(name, "cuda", 2, gigabytes * 1e9, tflops * 1e12, gigabytes_per_second * 1e9, UTILISATION, source)
+    return Device(name, False, 2, gigabytes * 1e9, tflops * 1e12, gigabytes_per_second * 1e9, UTILISATION, source)
 
 
 _SHEET = "NVIDIA's data sheet; bfloat16, dense"
@@ -117,7 +116,7 @@ def _described(text: str) -> Device:
     memory = _quantity(parts["memory"], text) if "memory" in parts else None
     tflops = _quantity(parts["tflops"], text) * 1e12 if "tflops" in parts else None
     bandwidth = _quantity(parts["bandwidth"], text) if "bandwidth" in parts else None
-    return Device(text, "cuda", 2, memory, tflops, bandwidth, UTILISATION, "as given; bfloat16")
+    return Device(text, False, 2, memory, tflops, bandwidth, UTILISATION, "as given; bfloat16")
 
 
 def _quantity(value: str, text: str) -> float:
