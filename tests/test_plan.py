@@ -7,9 +7,9 @@ import pytest
 
 from camelid.collect.stage import ImportSettings, import_data
 from camelid.costs import FIXED_ROWS, MODEL_SECONDS, SAMPLING_SHARE, SCORING_SHARE, TRAINING_SHARE, Cost
-from camelid.models.devices import Device
 from camelid.estimates import TABLE
 from camelid.expected import Rows
+from camelid.models.devices import Device
 from camelid.models.shape import Shape
 from camelid.plan import make_plan, print_plan
 from camelid.runs import Output, Settings, Stage, execute, finished_stages

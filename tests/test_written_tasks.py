@@ -357,9 +357,9 @@ def test_a_plan_counts_written_answers_as_long_as_they_may_be(tied_llama, tmp_pa
     from types import SimpleNamespace
 
     from camelid.costs import Cost
-    from camelid.models.devices import Device
     from camelid.estimates import evaluate_task
     from camelid.evaluate.tasks.stage import TaskSettings
+    from camelid.models.devices import Device
     from camelid.models.shape import Shape
 
     path = write_lines(tmp_path, "nq_open/NQ-open.dev.jsonl", QUESTIONS)

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from camelid.costs import Cost
-from camelid.models.devices import Device
 from camelid.estimates import TABLE
 from camelid.expected import Known, Reads, Rows, UnknownError
+from camelid.models.devices import Device
 from camelid.plan_shown import plan_json, print_lines
 from camelid.runs import Stage, finished_stages, function_name
 

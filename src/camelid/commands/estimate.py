@@ -13,8 +13,8 @@ from pathlib import Path
 
 from camelid import settings_text
 from camelid.commands import print_json, say
-from camelid.models.devices import Device, find_device
 from camelid.expected import Known, Rows
+from camelid.models.devices import Device, find_device
 from camelid.runs import Stage
 
 
