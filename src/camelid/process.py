@@ -12,9 +12,9 @@ import os
 SPIN_COUNT = "20000"
 """Turns that a waiting thread of libgomp makes, some tens of microseconds."""
 CACHED_PRIMITIVES = "128"
-"""Compiled products that oneDNN and torch's layer above it keep, a megabyte or more each. A micro-batch needs some tens,
-and the next one is of another length and needs its own: with their default of 1,024, memory grows for hundreds of
-steps (100 lengths of three products: 353 MB; with 16 kept, 56 MB)."""
+"""Compiled products that oneDNN and torch's layer above it keep, a megabyte or more each. A micro-batch needs some
+tens, and the next is of another length and needs its own: with the default of 1,024, memory grows for hundreds of steps
+(100 lengths of three products: 353 MB; with 16 kept, 56 MB)."""
 TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4
 """Parameters of glibc's mallopt, by their numbers in malloc.h."""
 
