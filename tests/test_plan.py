@@ -6,7 +6,8 @@ import json
 import pytest
 
 from camelid.collect.stage import ImportSettings, import_data
-from camelid.costs import FIXED_ROWS, MODEL_SECONDS, SAMPLING_SHARE, SCORING_SHARE, TRAINING_SHARE, Cost
+from camelid.cost_figures import FIXED_ROWS, MODEL_SECONDS, SAMPLING_SHARE, SCORING_SHARE, TRAINING_SHARE
+from camelid.costs import Cost
 from camelid.estimates import TABLE
 from camelid.expected import Rows
 from camelid.models.devices import Device

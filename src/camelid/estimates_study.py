@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from camelid.costs import DISTILLED_LOGIT_BYTES, Cost
+from camelid.cost_figures import DISTILLED_LOGIT_BYTES
+from camelid.costs import Cost
 from camelid.expected import BYTES_A_TOKEN, Left, Reads, Rows
 from camelid.runs import Output
 
