@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from typing import NamedTuple
+
+from camelid.models.shape import Shape
+
 SCORING_SHARE = 0.5
 """A forward pass: 1,000 tokens a second of 212 MFLOP each, without the head."""
 TRAINING_SHARE = 0.4
@@ -22,3 +27,19 @@ SCORED_LOGIT_BYTES = 12
 DISTILLED_LOGIT_BYTES = 32
 """Teacher and student: logits, log-probabilities, probabilities, the gradient, in float32, and two in the products'
 format."""
+
+
+class Drawing(NamedTuple):
+    """What of a `Sampling` costs depend on, for those that have none without torch."""
+
+    max_new_tokens: int
+    batch_rows: int
+
+
+def file_seconds(shape: Shape) -> float:
+    return MODEL_SECONDS * max(1.0, shape.parameters / MEASURED_PARAMETERS)
+
+
+def larger(a: float, b: float) -> float:
+    """The maximum; NaN where either is not known, which `max` may pass over."""
+    return math.nan if math.isnan(a) or math.isnan(b) else max(a, b)

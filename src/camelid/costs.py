@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from camelid.cost_figures import (
     FIXED_ROWS,
-    MEASURED_PARAMETERS,
-    MODEL_SECONDS,
     SAMPLING_SHARE,
     SCORED_LOGIT_BYTES,
     SCORING_SHARE,
     TRAINING_SHARE,
     USABLE,
+    Drawing,
+    file_seconds,
+    larger,
 )
 from camelid.models.devices import READING, Device
 from camelid.models.memory import LOGIT_ROWS, Training
@@ -29,13 +30,6 @@ from camelid.models.shape import Shape
 if TYPE_CHECKING:
     from camelid.models.sampler import Sampling
     from camelid.models.trunk import ModelSettings
-
-
-class Drawing(NamedTuple):
-    """What of a `Sampling` costs depend on, for those that have none without torch."""
-
-    max_new_tokens: int
-    batch_rows: int
 
 
 @dataclass
@@ -112,7 +106,7 @@ class Cost:
         training = self._training(shape, model)
         self._hold(shape, training.weight_bytes)
         self.held_bytes += training.optimizer_bytes
-        self.seconds += _file_seconds(shape)  # saving what was trained
+        self.seconds += file_seconds(shape)  # saving what was trained
 
     def score(
         self, shape: Shape, tokens: float, *, with_head: float = 0.0, at_once: int = 1024, length: float = 256
@@ -202,18 +196,9 @@ class Cost:
 
     def _hold(self, shape: Shape, held: float) -> None:
         self.held_bytes += held
-        self.seconds += _file_seconds(shape)
+        self.seconds += file_seconds(shape)
         if self.device.on_cpu:  # the file is mapped while the weights are copied out of it
             self.working_bytes = larger(self.working_bytes, shape.parameters * shape.file_bytes)
 
     def _work(self, working: float) -> None:
         self.working_bytes = larger(self.working_bytes, working * self.device.slack)
-
-
-def _file_seconds(shape: Shape) -> float:
-    return MODEL_SECONDS * max(1.0, shape.parameters / MEASURED_PARAMETERS)
-
-
-def larger(a: float, b: float) -> float:
-    """The maximum; NaN where either is not known, which `max` may pass over."""
-    return math.nan if math.isnan(a) or math.isnan(b) else max(a, b)
