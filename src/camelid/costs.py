@@ -61,10 +61,6 @@ class Cost:
     """`layers` that are computed again in the backward pass, and of how many `of`; empty where nothing trains."""
 
     @property
-    def number_bytes(self) -> int:
-        return self.device.number_bytes
-
-    @property
     def operations(self) -> float:
         """Operations, each divided by its share: what the probe of this machine would have done in the same time."""
         sampling = (self.sampling + self.fixed) / SAMPLING_SHARE
@@ -80,9 +76,7 @@ class Cost:
             return math.nan
         if here.utilisation is None:
             return self.seconds + self.operations / speed
-        if self.sampling and here.bytes_per_second is None:
-            return math.nan
-        reading = self.read_bytes / (READING * here.bytes_per_second) if here.bytes_per_second else 0.0
+        reading = self.read_bytes / (READING * (here.bytes_per_second or math.nan)) if self.sampling else 0.0
         reached = speed * here.utilisation
         return self.seconds + (self.training + self.scoring) / reached + larger(reading, self.sampling / reached)
 
@@ -99,7 +93,7 @@ class Cost:
 
     def load(self, shape: Shape) -> None:
         """Hold a model to sample from or to score with."""
-        self._hold(shape, shape.parameters * self.number_bytes)
+        self._hold(shape, shape.parameters * self.device.number_bytes)
 
     def load_for_training(self, shape: Shape, model: ModelSettings) -> None:
         """Hold a model with adapters, or with rank 0 all of it in float32, and the optimizer's moments."""
@@ -115,7 +109,7 @@ class Cost:
         self.scored_tokens += tokens
         self._forward(shape, tokens, with_head)
         logits = LOGIT_ROWS * shape.vocabulary * SCORED_LOGIT_BYTES if with_head else 0
-        layer = Training(shape, self.number_bytes, 1, 0, self.device.on_cpu).layer_bytes(length)
+        layer = Training(shape, self.device.number_bytes, 1, 0, self.device.on_cpu).layer_bytes(length)
         self._work(at_once * layer + logits)
 
     def train(
@@ -138,7 +132,7 @@ class Cost:
         at_once = min(room, step_tokens) if step_tokens == step_tokens else room
         head = training.head_bytes if with_head else 0.0
         if logit_bytes:
-            head += LOGIT_ROWS * shape.vocabulary * (logit_bytes - 8 - self.number_bytes)
+            head += LOGIT_ROWS * shape.vocabulary * (logit_bytes - 8 - self.device.number_bytes)
         recomputed = self._recomputed(training, model, at_once, length, head)
         kept = training.kept_bytes(at_once, length, recomputed) + training.copied_bytes + head
         # A tied embedding's gradient: from the head, from the rows, and their sum. AdamW's own temporaries are fewer.
@@ -172,14 +166,14 @@ class Cost:
         per_token = 2 * (shape.trunk_parameters + shape.head_parameters)
         self.sampling += rows * steps * per_token
         self.fixed += rows / batch_rows * FIXED_ROWS * steps * per_token
-        weights = (shape.trunk_parameters + shape.head_parameters) * self.number_bytes
-        cache_row = shape.cached_numbers * self.number_bytes
+        weights = (shape.trunk_parameters + shape.head_parameters) * self.device.number_bytes
+        cache_row = shape.cached_numbers * self.device.number_bytes
         self.read_bytes += rows / batch_rows * steps * weights + rows * steps * (prompt_tokens + steps / 2) * cache_row
         cache = batch_rows * (prompt_tokens + steps) * cache_row
         self._work(cache + batch_rows * shape.vocabulary * SCORED_LOGIT_BYTES)
 
     def _training(self, shape: Shape, model: ModelSettings) -> Training:
-        return Training.of(shape, model, self.number_bytes, on_cpu=self.device.on_cpu)
+        return Training.of(shape, model, self.device.number_bytes, on_cpu=self.device.on_cpu)
 
     def _recomputed(self, training: Training, model: ModelSettings, tokens: float, length: float, head: float) -> int:
         """Layers that will be computed again, as `models.recomputing` decides it."""
