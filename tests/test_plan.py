@@ -7,9 +7,11 @@ import json
 import pytest
 
 from camelid.collect.stage import ImportSettings, import_data
-from camelid.costs import FIXED_ROWS, MODEL_SECONDS, SAMPLING_SHARE, SCORING_SHARE, TRAINING_SHARE, Cost
+from camelid.cost_figures import FIXED_ROWS, MODEL_SECONDS, SAMPLING_SHARE, SCORING_SHARE, TRAINING_SHARE
+from camelid.costs import Cost
 from camelid.estimates import TABLE
 from camelid.expected import Rows
+from camelid.models.devices import Device
 from camelid.models.shape import Shape
 from camelid.plan import make_plan, print_plan
 from camelid.runs import Output, Settings, Stage, execute, finished_stages
@@ -31,6 +33,9 @@ TINY = Shape(
     hidden=4, intermediate=8, layers=2, heads=2, kv_heads=1, head_width=2, vocabulary=10, has_head=False, file_bytes=4
 )
 """A layer: queries and output 4 x 4, keys and values 4 x 2, MLP three times 4 x 8: 144 weights. Trunk 288, head 40."""
+
+
+CPU = Device("here", True, number_bytes=2, memory_bytes=None, operations_per_second=1e12)
 
 
 def model_folder(path, **changes):
@@ -104,7 +109,7 @@ def test_a_config_without_sizes_is_an_error_that_names_the_missing_one(tmp_path)
 
 
 def test_scoring():
-    cost = Cost(number_bytes=2)
+    cost = Cost(CPU)
     cost.score(TINY, 100, with_head=10)
     # 2 x (100 tokens x 288 weights + 10 tokens x 40 weights) = 58,400
     assert cost.operations == pytest.approx(58_400 / SCORING_SHARE)
@@ -121,7 +126,7 @@ def test_scoring():
 )
 def test_training(rank, first_layer, trunk):
     trunk_settings = pytest.importorskip("camelid.models.trunk").ModelSettings
-    cost = Cost(number_bytes=2)
+    cost = Cost(CPU)
     cost.train(TINY, trunk_settings(lora_rank=rank, lora_first_layer=first_layer), 100, with_head=10)
     # The head: logits forward, again in the backward pass, and the gradient of the hidden state, 2 x 40 each.
     assert cost.operations == pytest.approx((100 * trunk + 10 * 6 * 40) / TRAINING_SHARE)
@@ -132,9 +137,9 @@ def test_sampling_pays_the_fixed_rows_once_a_batch():
     sampling = pytest.importorskip("camelid.models.sampler").Sampling
 
     def decoding(**more):
-        cost = Cost(number_bytes=2)
+        cost = Cost(CPU)
         cost.sample(TINY, sampling(max_new_tokens=5, batch_rows=40), 20, 7, **more)
-        prefill = Cost(number_bytes=2)
+        prefill = Cost(CPU)
         prefill.score(TINY, 20 * 7, with_head=cost.sampled_tokens / 5)
         return cost.sampled_tokens, (cost.operations - prefill.operations) * SAMPLING_SHARE
 
@@ -146,19 +151,19 @@ def test_sampling_pays_the_fixed_rows_once_a_batch():
 
 
 def test_memory_is_the_peak_of_what_is_held_at_one_time():
-    one = Cost(number_bytes=2)
+    one = Cost(CPU)
     one.load(TINY)
-    two = Cost(number_bytes=2)
+    two = Cost(CPU)
     two.load(TINY)
     two.unload()
     two.load(TINY)
-    both = Cost(number_bytes=2)
+    both = Cost(CPU)
     both.load(TINY)
     both.load(TINY)
     assert two.memory_bytes == one.memory_bytes
     assert both.memory_bytes == one.memory_bytes + 328 * 2  # 288 of the trunk and 40 of the embedding, 2 bytes each
     assert both.seconds == 2 * MODEL_SECONDS
-    assert Cost().memory_bytes == 0
+    assert Cost(CPU).memory_bytes == 0
 
 
 # --- rows ---
@@ -325,7 +330,10 @@ def test_a_stage_of_an_unknown_kind_and_what_reads_it_are_not_counted(tmp_path, 
     assert [line.state for line in lines] == ["unknown", "unknown", "to do"]
     assert speeds == []  # no model, no probe
     print_plan(plan, tmp_path / "run")
-    assert "Not counted, since nothing is known of them: mine, after." in capsys.readouterr().out
+    assert (
+        "Not counted, since nothing is known of them: mine (no estimate of stages like mine), after (mine/rows.jsonl)."
+        in capsys.readouterr().out
+    )
 
 
 def test_a_missing_input_is_an_error_before_anything_runs(tmp_path):

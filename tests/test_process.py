@@ -10,7 +10,10 @@ import sys
 
 import pytest
 
-from camelid.process import SPIN_COUNT
+from camelid.process import CACHED_PRIMITIVES, SPIN_COUNT
+
+WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
 
 ENVIRONMENT = """
 import json, os
@@ -36,7 +39,7 @@ print(page_faults())
 
 
 def answer(script: str, *words: str, **environment: str):
-    inherited = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    inherited = {name: value for name, value in os.environ.items() if name not in (*WAITING, *CACHES)}
     command = [sys.executable, "-c", script, *words]
     done = subprocess.run(command, env=inherited | environment, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
@@ -53,6 +56,12 @@ def answer(script: str, *words: str, **environment: str):
 )
 def test_threads_spin_briefly_unless_the_user_has_said_how_they_wait(given, expected):
     assert answer(ENVIRONMENT, **given) == expected
+
+
+def test_few_compiled_products_are_kept_unless_the_user_has_said_how_many():
+    script = ENVIRONMENT.replace('("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")', str(CACHES))
+    assert answer(script, **dict.fromkeys(CACHES, "5")) == ["5", "5"]
+    assert answer(script, ONEDNN_PRIMITIVE_CACHE_CAPACITY="5") == ["5", CACHED_PRIMITIVES]
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="this C library has no mallopt, as glibc has")

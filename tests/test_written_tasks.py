@@ -370,12 +370,13 @@ def test_a_plan_counts_written_answers_as_long_as_they_may_be(tied_llama, tmp_pa
     from camelid.costs import Cost
     from camelid.estimates import evaluate_task
     from camelid.evaluate.tasks.stage import TaskSettings
+    from camelid.models.devices import Device
     from camelid.models.shape import Shape
 
     path = write_lines(tmp_path, "nq_open/NQ-open.dev.jsonl", QUESTIONS)
     shape = Shape.read(tied_llama)
     reads = SimpleNamespace(shape=lambda name: shape, sources=lambda name: [path])
-    cost = Cost(number_bytes=4)
+    cost = Cost(Device("here", True, 4, None, None))
     evaluate_task(TaskSettings(task="nq_open", shots=1, max_new_tokens=7), reads, cost)
     assert cost.sampled_tokens == 4 * 7
     assert cost.scored_tokens == 0

@@ -58,6 +58,9 @@ def _add_recipes(commands: Any) -> None:
     run.add_argument("--out", default="", help="folder of the run (default: runs/RECIPE)")
     run.add_argument("--dry-run", action="store_true", help="print the plan and what it will cost; run nothing")
 
+    # For the list; `main` hands its words on, since a stage's inputs are named by the stage.
+    commands.add_parser("estimate", help="memory and time of a recipe or a stage, here or on a GPU, before it runs")
+
     recipes = _noun(commands, "recipes", "list, show or copy recipes")
     _command(recipes, "list", "recipes:list_recipes", "names and what each does", json=True)
     show = _command(recipes, "show", "recipes:show", "all settings of a recipe with their values")
@@ -159,7 +162,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Entry point of `camelid`. Returns the exit code."""
     process.prepare()
     words = sys.argv[1:] if words is None else words
-    arguments = None if words and words[0] in STAGES else parser().parse_args(words)
+    arguments = None if words and words[0] in (*STAGES, "estimate") else parser().parse_args(words)
     # Not through SIGINT: a shell's background job ignores that one, and SIGTERM would be lost with it.
     signal.signal(signal.SIGTERM, _stop)
     try:
@@ -193,6 +196,10 @@ def _message(error: Exception) -> str:
 
 
 def _run_stage(name: str, words: Sequence[str]) -> int:
+    if name == "estimate":
+        from camelid.commands.estimate import estimate
+
+        return estimate(words, STAGES)
     from camelid.commands.stages import run_stage
 
     return run_stage(name, STAGES[name], words)

@@ -50,12 +50,18 @@ def train_sft(s: Any, reads: Reads, cost: Cost) -> Left:
     """Assistant turns before the last are counted as context, so the head's work is a little too low for long talks."""
     shape, rows = reads.shape("model"), reads.rows("demonstrations")
     trained, length = (rows.number - s.held_out) * s.epochs, min(rows.tokens, s.max_tokens)
+    step, heads = s.batch_size * length, trained * rows.answer_tokens
     cost.load_for_training(shape, s.model)
-    cost.train(shape, s.model, trained * length, with_head=trained * rows.answer_tokens)
+    cost.train(shape, s.model, trained * length, with_head=heads, length=length, step_tokens=step)
     openings = (rows.number - s.held_out) * s.opening_epochs
     opening = rows.prompt_tokens + s.opening_tokens
-    cost.train(shape, s.model, openings * opening, with_head=openings * s.opening_tokens)
-    cost.score(shape, 2 * s.held_out * length, with_head=2 * s.held_out * rows.answer_tokens)
+    if s.opening_epochs:
+        step, heads = 2 * s.batch_size * opening, openings * s.opening_tokens
+        cost.train(shape, s.model, openings * opening, with_head=heads, length=opening, step_tokens=step)
+    if s.held_out:
+        held_out = 2 * s.held_out
+        at_once = s.model.micro_batch_tokens
+        cost.score(shape, held_out * length, with_head=held_out * rows.answer_tokens, at_once=at_once)
     return {"model": shape}
 
 
@@ -65,11 +71,12 @@ def train_reward(s: Any, reads: Reads, cost: Cost) -> Left:
     # Which rows are tagged unsafe is not known before the run: 37% of the starter set's are.
     number = rows.number * {"all": 1.0, "unsafe": 0.37, "other": 0.63}[s.prompts]
     cost.load_for_training(shape, s.model)
-    cost.train(shape, s.model, 2 * max(number - s.held_out, 0) * s.epochs * length)
-    cost.score(shape, 2 * s.held_out * length)
+    tokens, step = 2 * max(number - s.held_out, 0) * s.epochs * length, 2 * s.batch_size * length
+    cost.train(shape, s.model, tokens, length=length, step_tokens=step)
+    cost.score(shape, 2 * s.held_out * length, at_once=s.model.micro_batch_tokens)
     if "samples" in reads:
         samples = reads.rows("samples")
-        cost.score(shape, 2 * samples.number * samples.tokens)
+        cost.score(shape, 2 * samples.number * samples.tokens, at_once=s.model.micro_batch_tokens)
     return {"model": shape}
 
 
@@ -100,7 +107,15 @@ def train_ppo(s: Any, reads: Reads, cost: Cost) -> Left:
     cost.score(reward, tokens, at_once=s.model.micro_batch_tokens)
     # The policy's pass takes log-probabilities and entropies from logits of their own, the reference's only the former.
     cost.score(shape, 2 * tokens, with_head=3 * rollouts * new, at_once=s.model.micro_batch_tokens)
-    cost.train(shape, s.model, s.ppo_epochs * tokens, with_head=s.ppo_epochs * rollouts * new)
+    length = prompts.prompt_tokens + new
+    cost.train(
+        shape,
+        s.model,
+        s.ppo_epochs * tokens,
+        with_head=s.ppo_epochs * rollouts * new,
+        length=length,
+        step_tokens=s.mini_batch_size * length,
+    )
     return {"model": shape}
 
 

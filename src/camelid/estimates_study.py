@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from camelid.cost_figures import DISTILLED_LOGIT_BYTES
 from camelid.costs import Cost
 from camelid.expected import BYTES_A_TOKEN, Left, Reads, Rows
 from camelid.runs import Output
@@ -68,11 +69,20 @@ def train_distill(s: Any, reads: Reads, cost: Cost) -> Left:
     model = reads.shape("model")
     teacher = reads.shape("teacher_model") if "teacher_model" in reads else model
     student = model._replace(layers=min(s.keep_layers, model.layers))
-    rows = sum(_text_rows(reads, source, s.max_tokens) for source in reads.sources("text"))
+    given = reads.sources("text") if "text" in reads else []
+    rows = sum(_text_rows(reads, source, s.max_tokens) for source in given) if given else reads.rows("text").number
     tokens = max(min(rows, s.max_rows or rows) - s.held_out, 0) * s.epochs * s.max_tokens
     cost.load_for_training(student, s.model)
     cost.load(teacher)
-    cost.train(student, s.model, tokens, with_head=tokens)
+    cost.train(
+        student,
+        s.model,
+        tokens,
+        with_head=tokens,
+        length=s.max_tokens,
+        step_tokens=s.batch_size * s.max_tokens,
+        logit_bytes=DISTILLED_LOGIT_BYTES,
+    )
     cost.score(teacher, tokens, with_head=tokens, at_once=s.model.micro_batch_tokens)
     cost.score(student, 4 * s.held_out * s.max_tokens, with_head=4 * s.held_out * s.max_tokens)
     if s.on_policy:

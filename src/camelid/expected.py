@@ -65,7 +65,7 @@ def tokens_of(text: str) -> float:
 
 
 class UnknownError(Exception):
-    """Something that is left by a stage of a kind that TABLE does not have."""
+    """Something that is not there, or left by a stage of a kind that TABLE does not have."""
 
 
 Left = dict[str, Rows | Shape]
@@ -78,6 +78,8 @@ class Known:
 
     finished: Mapping[str, Path]
     left: dict[str, Left] = field(default_factory=dict)
+    in_place: Rows | None = None
+    """What rows are taken to be that a stage was not given; None where all must be given."""
 
     def rows(self, source: Input) -> Rows:
         """Rows of a file of records. Raises UnknownError."""
@@ -114,12 +116,16 @@ class Reads:
 
     def sources(self, name: str) -> list[Input]:
         """An input as a list. Raises ValueError where the stage has none of this name."""
+        if name not in self and not name.endswith("model") and self.known.in_place is not None:
+            raise UnknownError(f"no {name} given")
         if name not in self.stage.inputs:
             raise ValueError(f"stage {self.stage.name!r} has no input {name!r}; it has {', '.join(self.stage.inputs)}")
         value = self.stage.inputs[name]
         return [value] if isinstance(value, Input) else list(value)
 
     def rows(self, name: str) -> Rows:
+        if name not in self and self.known.in_place is not None:
+            return self.known.in_place
         return Rows.join([self.known.rows(source) for source in self.sources(name)])
 
     def shape(self, name: str) -> Shape:

@@ -1,8 +1,9 @@
-"""What a run will do and cost, before it does anything: `camelid run RECIPE --dry-run`.
+"""What stages will do and cost, before they do anything: `camelid estimate`, and `camelid run RECIPE --dry-run`.
 
 Rows are counted in the files, or follow from the settings of the stages that will leave them; completions are taken to
-be as long as they may be. Time is operations over the machine's matrix speed, measured for a second when the first
-model is met. Left out: downloads, and the work that a checkpoint will save.
+be as long as they may be. Here, time is operations over the machine's matrix speed, measured for a second when the
+first model is met; for a device that is not here, over its peak times a utilisation. Left out: downloads, and the work
+that a checkpoint will save.
 """
 
 from __future__ import annotations
@@ -15,15 +16,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from camelid.costs import Cost
 from camelid.estimates import TABLE
-from camelid.expected import BYTES_A_TOKEN, TOKENS_A_TURN, Known, Reads, UnknownError
-from camelid.runs import Input, Output, Stage, finished_stages, function_name, sources
-from camelid.table import print_table, shown_bytes, shown_count, shown_seconds
+from camelid.expected import Known, Reads, Rows, UnknownError
+from camelid.models.devices import Device
+from camelid.plan_shown import plan_json, print_lines
+from camelid.runs import Stage, finished_stages, function_name
 
 if TYPE_CHECKING:
     from camelid.models.probe import Speed
     from camelid.models.shape import Shape
 
-SHOWN_SOURCES = 2
+UNMET = Device("none", True, 0, None, None)
+"""For stages without a model."""
 
 Probe = Callable[["Shape", Any], "Speed"]
 """(model, precision) -> how fast this machine is."""
@@ -35,118 +38,74 @@ class Line:
 
     stage: Stage
     state: Literal["done", "to do", "unknown"]
-    """`unknown`: nothing can be said, because its kind, or that of a stage before it, is not in the table."""
+    """`unknown`: nothing can be said, for the reason in `why`."""
     cost: Cost
     seconds: float
+    why: str = ""
 
 
-def make_plan(stages: Sequence[Stage], root: Path, probe: Probe) -> tuple[list[Line], list[Speed]]:
-    """A line a stage, and the speeds that were measured. Raises FileNotFoundError where an input file is missing."""
-    known = Known(finished_stages(stages, root))
-    speeds: dict[str, Speed] = {}
-    lines = []
-    for stage in stages:
-        if stage.name in known.finished:
-            lines.append(Line(stage, "done", Cost(), 0.0))
-            continue
-        estimate = TABLE.get(function_name(stage))
-        try:
-            if estimate is None:
-                raise UnknownError(stage.name)
-            reads = Reads(stage, known)
-            speed = _speed(reads, speeds, probe)
-            cost = Cost(number_bytes=speed.number_bytes if speed else 0)
-            known.left[stage.name] = estimate(stage.settings, reads, cost)
-        except UnknownError:
-            lines.append(Line(stage, "unknown", Cost(), 0.0))
-            continue
-        seconds = cost.seconds + (cost.operations / speed.operations_per_second if speed else 0.0)
-        lines.append(Line(stage, "to do", cost, seconds))
-    return lines, list(speeds.values())
+class Devices:
+    """The device of each stage: the one asked for, or this machine, measured once for each precision."""
+
+    def __init__(self, probe: Probe, device: Device | None = None):
+        self.probe = probe
+        self.device = device
+        self.speeds: dict[str, Speed] = {}
+
+    def of(self, reads: Reads) -> Device:
+        """`UNMET` for a stage without a model."""
+        precision = getattr(getattr(reads.stage.settings, "model", None), "precision", None)
+        if precision is None or ("model" not in reads and "reward_model" not in reads):
+            return UNMET
+        if self.device is not None:
+            return self.device.in_precision(precision)
+        if precision not in self.speeds:
+            shape = reads.shape("model" if "model" in reads else "reward_model")
+            self.speeds[precision] = self.probe(shape, precision)
+        s = self.speeds[precision]
+        return Device("here", s.device == "cpu", s.number_bytes, s.memory_bytes, s.operations_per_second)
 
 
-def print_plan(stages: Sequence[Stage], root: Path, *, as_json: bool = False) -> None:
-    """Print the plan of running `stages` under `root`, as a table or as JSON."""
-    lines, speeds = make_plan(stages, root, _probe)
+def make_plan(
+    stages: Sequence[Stage], root: Path, probe: Probe, *, device: Device | None = None, in_place: Rows | None = None
+) -> tuple[list[Line], list[Speed]]:
+    """A line a stage, and the speeds that were measured. Raises FileNotFoundError where an input file is missing.
+
+    On a `device` that is not here nothing is done yet. `in_place`: what inputs are that a stage was not given.
+    """
+    known = Known(finished_stages(stages, root) if device is None and in_place is None else {}, in_place=in_place)
+    devices = Devices(probe, device)
+    lines = [estimate_stage(stage, known, devices) for stage in stages]
+    return lines, list(devices.speeds.values())
+
+
+def estimate_stage(stage: Stage, known: Known, devices: Devices) -> Line:
+    """What one stage costs; what it will leave is noted in `known`."""
+    if stage.name in known.finished:
+        return Line(stage, "done", Cost(UNMET), 0.0)
+    estimate = TABLE.get(function_name(stage))
+    try:
+        if estimate is None:
+            raise UnknownError(f"no estimate of stages like {stage.name}")
+        reads = Reads(stage, known)
+        cost = Cost(devices.of(reads))
+        known.left[stage.name] = estimate(stage.settings, reads, cost)
+    except UnknownError as reason:
+        return Line(stage, "unknown", Cost(UNMET), 0.0, str(reason))
+    return Line(stage, "to do", cost, cost.total_seconds)
+
+
+def print_plan(stages: Sequence[Stage], root: Path, *, as_json: bool = False, **asked: Any) -> None:
+    """Print the plan of running `stages` under `root`, as a table or as JSON; `asked` as `make_plan` takes it."""
+    lines, speeds = make_plan(stages, root, this_machine, **asked)
     if as_json:
-        stages_json = [_as_json(line) for line in lines]
-        print(json.dumps({"stages": stages_json, "total": _total(lines), "speeds": [s._asdict() for s in speeds]}))
-        return
-    total = _total(lines)
-    rows = [_row(line.stage.name, _reads(line.stage), _numbers(line), line.state) for line in lines]
-    columns = ("stage", "reads", "trained", "sampled", "scored", "time", "memory")
-    print_table(columns, [*rows, _row("total", "", total, "to do")], right=columns[2:])
-    print("\n" + "\n".join(_notes(lines, speeds)))
+        print(json.dumps(plan_json(lines, speeds)))
+    else:
+        print_lines(lines, speeds)
 
 
-def _probe(shape: Shape, precision: Any) -> Speed:
+def this_machine(shape: Shape, precision: Any) -> Speed:
+    """Measure it."""
     from camelid.models.probe import probe
 
     return probe(shape, precision)
-
-
-def _speed(reads: Reads, speeds: dict[str, Speed], probe: Probe) -> Speed | None:
-    """The speed at the stage's precision, measured on its first model; None for a stage without a model."""
-    precision = getattr(getattr(reads.stage.settings, "model", None), "precision", None)
-    if precision is None or ("model" not in reads and "reward_model" not in reads):
-        return None
-    if precision not in speeds:
-        speeds[precision] = probe(reads.shape("model" if "model" in reads else "reward_model"), precision)
-    return speeds[precision]
-
-
-def _numbers(line: Line) -> dict[str, float]:
-    cost = line.cost
-    return {
-        "trained_tokens": round(cost.trained_tokens),
-        "sampled_tokens": round(cost.sampled_tokens),
-        "scored_tokens": round(cost.scored_tokens),
-        "seconds": round(line.seconds, 1),
-        "memory_bytes": round(cost.memory_bytes),
-    }
-
-
-def _total(lines: Sequence[Line]) -> dict[str, float]:
-    """Sums over the stages; of memory the peak, since one stage runs after another."""
-    numbers = [_numbers(line) for line in lines]
-    return {
-        name: max(n[name] for n in numbers) if name == "memory_bytes" else sum(n[name] for n in numbers)
-        for name in numbers[0]
-    }
-
-
-def _as_json(line: Line) -> dict[str, Any]:
-    stage = line.stage
-    about = {"stage": stage.name, "function": function_name(stage), "state": line.state}
-    return about | {"reads": [_shown(source) for source in sources(stage)]} | _numbers(line)
-
-
-def _row(name: str, reads: str, numbers: dict[str, float], state: str) -> list[str]:
-    tokens = [shown_count(numbers[f"{what}_tokens"]) for what in ("trained", "sampled", "scored")]
-    time = shown_seconds(numbers["seconds"]) if state == "to do" else state
-    return [name, reads, *tokens, time, shown_bytes(numbers["memory_bytes"])]
-
-
-def _reads(stage: Stage) -> str:
-    """The sources in short: names of files, the first of them."""
-    names = [_shown(source) if isinstance(source, Output) else source.name for source in sources(stage)]
-    more = len(names) - SHOWN_SOURCES
-    return ", ".join(names[:SHOWN_SOURCES]) + (f" and {more} more" if more > 0 else "")
-
-
-def _shown(source: Input) -> str:
-    return f"{source.stage}/{source.file}".rstrip("/") if isinstance(source, Output) else str(source)
-
-
-def _notes(lines: Sequence[Line], speeds: Sequence[Speed]) -> list[str]:
-    """What the numbers rest on."""
-    unknown = [line.stage.name for line in lines if line.state == "unknown"]
-    notes = [
-        f"Tokens: {BYTES_A_TOKEN:.0f} bytes of text each, {TOKENS_A_TURN} a turn; completions as long as they may be."
-    ]
-    notes += [
-        f"Time: {speed.operations_per_second / 1e9:,.0f} GFLOP/s measured in {speed.precision} on the {speed.device}, "
-        f"times the shares of it that were measured on 2 CPU cores. Elsewhere it may differ by a factor."
-        for speed in speeds
-    ]
-    return notes + ([f"Not counted, since nothing is known of them: {', '.join(unknown)}."] if unknown else [])

@@ -25,17 +25,14 @@ RECIPES = Path(__file__).parent.parent / "recipes"
 
 def run(arguments: argparse.Namespace) -> int:
     """Run a recipe or, with --dry-run, print its plan."""
-    recipe = load_recipe(arguments.recipe)
-    settings = settings_text.change(recipe_settings(recipe)(), arguments.set)
-    root = Path(arguments.out or f"runs/{Path(arguments.recipe).stem}")
-    stages: Sequence[Stage] = recipe.stages(settings)
-    if not stages:
-        raise ValueError(f"recipe {arguments.recipe} has no stage with these settings")
     if arguments.dry_run:
+        from camelid.models.loading import sizes_only
         from camelid.plan import print_plan
 
-        print_plan(stages, root, as_json=arguments.json)
+        with sizes_only():
+            print_plan(*planned(arguments.recipe, arguments.set, arguments.out), as_json=arguments.json)
         return 0
+    stages, root = planned(arguments.recipe, arguments.set, arguments.out)
     finished = execute(stages, root, announce=say)
     report = finished[stages[-1].name] / "report.html"
     if arguments.json:
@@ -46,6 +43,15 @@ def run(arguments: argparse.Namespace) -> int:
     if newest_model(root):
         say(f"chat with the result: camelid chat {root}")
     return 0
+
+
+def planned(name: str, changes: Sequence[str], out: str) -> tuple[Sequence[Stage], Path]:
+    """The stages of a recipe with changed settings, and the folder of its run."""
+    recipe = load_recipe(name)
+    stages: Sequence[Stage] = recipe.stages(settings_text.change(recipe_settings(recipe)(), changes))
+    if not stages:
+        raise ValueError(f"recipe {name} has no stage with these settings")
+    return stages, Path(out or f"runs/{Path(name).stem}")
 
 
 def list_recipes(arguments: argparse.Namespace) -> int:

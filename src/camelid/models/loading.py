@@ -14,10 +14,17 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
 from camelid.models.adapter_config import is_adapter, read_config
+
+SIZES = Path(__file__).parent / "sizes"
+"""config.json of well-known models, their sizes only, as their makers publish them: enough for an estimate."""
+_sizes_only = ContextVar("sizes_only", default=False)
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,8 @@ def resolve_model(name: str) -> Path:
     back as it is, once what it holds is found readable and its base model is here.
     """
     folder = Path(name).expanduser()
+    if _sizes_only.get():
+        return _folder_of_sizes(name, folder)
     if name in KNOWN:
         return pull(name)
     if is_adapter(folder):
@@ -115,10 +124,37 @@ def public_name(folder: Path) -> str:
     return str(folder.resolve())
 
 
+@contextmanager
+def sizes_only() -> Iterator[None]:
+    """Within, `resolve_model` is content with a config.json, of models that are not here too, and fetches nothing."""
+    token = _sizes_only.set(True)
+    try:
+        yield
+    finally:
+        _sizes_only.reset(token)
+
+
+def _folder_of_sizes(name: str, folder: Path) -> Path:
+    if name in KNOWN and _pulled(name).exists():
+        return _pulled(name)
+    if folder.name == "config.json" and folder.exists():
+        return folder.parent
+    if (folder / "config.json").exists():
+        return folder
+    if (SIZES / name.lower() / "config.json").exists():
+        return SIZES / name.lower()
+    known = ", ".join(sorted(path.name for path in SIZES.iterdir()))
+    raise ValueError(f"the size of {name!r} is not known: give a folder with its config.json, or one of: {known}")
+
+
+def _pulled(name: str) -> Path:
+    return cache_folder() / "models" / f"{name}-{KNOWN[name].sha256[:8]}"
+
+
 def pull(name: str) -> Path:
     """Fetch a known model once, convert it to safetensors in the cache folder, return its folder."""
     model = KNOWN[name]
-    target = cache_folder() / "models" / f"{name}-{model.sha256[:8]}"
+    target = _pulled(name)
     if target.exists():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)

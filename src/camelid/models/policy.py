@@ -245,7 +245,9 @@ class Policy:
 
     def _outputs(self, batch: Batch, hidden: Tensor, temperature: float) -> Outputs:
         trained = batch.loss_mask[0].nonzero()[:, 0]  # (N,)
-        before = hidden[0, trained - 1]  # (N, H), the state that predicts each trained token
+        # (N, H), the states that predict the trained tokens. With full weights they are float32 out of autocast's last
+        # norm, and the head, the largest product of all, would be multiplied in float32.
+        before = hidden[0, trained - 1].to(self.compute.dtype)
         head = self.model.get_output_embeddings()
         logprobs = chunked_logprobs(before, head.weight, batch.ids[0, trained], bias=head.bias, temperature=temperature)
         values = None
@@ -256,7 +258,8 @@ class Policy:
     def _entropies(self, batch: Batch, hidden: Tensor, temperature: float) -> Tensor:
         trained = batch.loss_mask[0].nonzero()[:, 0]
         head = self.model.get_output_embeddings()
-        entropies = chunked_entropies(hidden[0, trained - 1], head.weight, bias=head.bias, temperature=temperature)
+        before = hidden[0, trained - 1].to(self.compute.dtype)
+        entropies = chunked_entropies(before, head.weight, bias=head.bias, temperature=temperature)
         return _scatter(entropies, trained, batch)
 
     def _training(self) -> Updater:

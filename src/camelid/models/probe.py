@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 
 from camelid.models.compute import Precision, choose_compute
+from camelid.models.recomputing import free_bytes
 from camelid.models.shape import Shape
 
 ROWS = 1024
@@ -22,6 +23,8 @@ class Speed(NamedTuple):
     number_bytes: int
     precision: str
     device: str
+    memory_bytes: float | None = None
+    """What is free; None where the system does not say."""
 
 
 def probe(shape: Shape, precision: Precision, *, seconds: float = 1.0) -> Speed:
@@ -37,7 +40,11 @@ def probe(shape: Shape, precision: Precision, *, seconds: float = 1.0) -> Speed:
     # The fastest round: what else the machine is doing in this second says nothing about the hours to come.
     operations_per_second = 2 * ROWS * shape.layer_parameters / min(rounds)
     precision_name = str(compute.dtype).removeprefix("torch.")
-    return Speed(operations_per_second, compute.dtype.itemsize, precision_name, compute.device.type)
+    try:
+        free = free_bytes(compute.device)
+    except ValueError:
+        free = None
+    return Speed(operations_per_second, compute.dtype.itemsize, precision_name, compute.device.type, free)
 
 
 def _multiply(layer: list[tuple[torch.Tensor, torch.Tensor]]) -> float:

@@ -7,14 +7,16 @@ left out, and so are mixtures of experts.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from camelid.models.loading import weights_folder
 
 FILE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 ATTENTION, MLP = ("q_proj", "k_proj", "v_proj", "o_proj"), ("gate_proj", "up_proj", "down_proj")
 """Names of a layer's linear maps."""
+EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts")
 
 
 class Shape(NamedTuple):
@@ -36,8 +38,14 @@ class Shape(NamedTuple):
     def read(cls, folder: Path) -> Shape:
         """The shape of a model folder. Raises ValueError naming what its config.json does not say."""
         folder = weights_folder(folder)
-        config = json.loads((folder / "config.json").read_text())
+        return cls.of(json.loads((folder / "config.json").read_text()), str(folder))
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], name: str) -> Shape:
+        """The shape that a config.json tells. Raises ValueError, with the model's `name`, for what it does not tell."""
         config = config.get("text_config", config)
+        if any(config.get(key) for key in EXPERTS):
+            raise ValueError(f"{name} is a mixture of experts, whose size and time are not known here")
         try:
             hidden, heads = config["hidden_size"], config["num_attention_heads"]
             return cls(
@@ -49,10 +57,12 @@ class Shape(NamedTuple):
                 head_width=config.get("head_dim") or hidden // heads,
                 vocabulary=config["vocab_size"],
                 has_head=not config.get("tie_word_embeddings", False),
-                file_bytes=FILE_BYTES.get(config.get("dtype") or config.get("torch_dtype"), 4),
+                file_bytes=FILE_BYTES.get(
+                    str(config.get("dtype") or config.get("torch_dtype")).removeprefix("torch."), 4
+                ),
             )
         except KeyError as missing:
-            raise ValueError(f"{folder}: config.json has no {missing}, so its size cannot be told") from None
+            raise ValueError(f"{name}: config.json has no {missing}, so its size cannot be told") from None
 
     def as_reward_model(self, num_layers: int | None) -> Shape:
         """The first layers with a scalar head, which is too small to count."""

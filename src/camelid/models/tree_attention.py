@@ -45,6 +45,8 @@ class Tree:
     """(T,) where each token of the pack lies in the tiles laid end to end."""
     longest: int
     """Tokens of the longest path, what is kept included."""
+    extents: list[tuple[int, int]]
+    """Of each piece, its tokens and how many its last one sees."""
     kept: Sequence[tuple[Tensor, Tensor]] = ()
     """Of each layer keys and values (groups, P, D) that every token sees, those of the beginning."""
     left: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
@@ -80,7 +82,7 @@ def make_tree(pieces: Sequence[Piece], device: torch.device, kept: Sequence[tupl
         queries = torch.where(real, first + column, 0)
         tiles.append(Tile(*(x.to(device) for x in (queries.flatten(), keys.flatten(), hidden, position))))
     longest = max(len(piece.path) for piece in pieces) + (kept[0][0].shape[1] if kept else 0)
-    return Tree(tiles, back.to(device), longest, kept)
+    return Tree(tiles, back.to(device), longest, [(piece.width, len(piece.path)) for piece in pieces], kept)
 
 
 def tree_attention(

@@ -1,0 +1,127 @@
+"""A plan as a table with what it rests on, and as JSON. What is not known is said to be so, with the reason."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from camelid.expected import BYTES_A_TOKEN, TOKENS_A_TURN
+from camelid.runs import Input, Output, Stage, function_name, sources
+from camelid.table import print_table, shown_bytes, shown_count, shown_seconds
+
+if TYPE_CHECKING:
+    from camelid.models.probe import Speed
+    from camelid.plan import Line
+
+SHOWN_SOURCES = 2
+
+
+def plan_json(lines: Sequence[Line], speeds: Sequence[Speed]) -> dict[str, Any]:
+    stages = [_as_json(line) for line in lines]
+    return {"stages": stages, "total": _known(_total(lines)), "speeds": [s._asdict() for s in speeds]}
+
+
+def print_lines(lines: Sequence[Line], speeds: Sequence[Speed]) -> None:
+    """A plan as a table, and what it rests on."""
+    rows = [_row(line.stage.name, _reads(line.stage), _numbers(line), line.state) for line in lines]
+    rows.append(_row("total", "", _total(lines), "to do"))
+    columns = ("stage", "reads", "trained", "sampled", "scored", "time", "memory")
+    print_table(columns, rows, right=columns[2:])
+    print("\n" + "\n".join(_notes(lines, speeds)))
+
+
+def _numbers(line: Line) -> dict[str, float]:
+    cost = line.cost
+    return {
+        "trained_tokens": cost.trained_tokens,
+        "sampled_tokens": cost.sampled_tokens,
+        "scored_tokens": cost.scored_tokens,
+        "seconds": line.seconds,
+        "memory_bytes": cost.memory_bytes,
+    }
+
+
+def _total(lines: Sequence[Line]) -> dict[str, float]:
+    """Sums over the stages; of memory the peak, since one stage runs after another. NaN where a part is NaN."""
+    numbers = [_numbers(line) for line in lines]
+    total = {name: sum(n[name] for n in numbers) for name in numbers[0]}
+    memory = [n["memory_bytes"] for n in numbers]
+    return total | {"memory_bytes": math.nan if any(map(math.isnan, memory)) else max(memory)}
+
+
+def _known(numbers: Mapping[str, float]) -> dict[str, float | None]:
+    """For JSON: rounded, null where not known."""
+    digits = {"seconds": 1}
+    return {n: None if math.isnan(value) else round(value, digits.get(n)) for n, value in numbers.items()}
+
+
+def _as_json(line: Line) -> dict[str, Any]:
+    stage = line.stage
+    about: dict[str, Any] = {"stage": stage.name, "function": function_name(stage), "state": line.state}
+    about |= {"reads": [_shown(source) for source in sources(stage)]} | _known(_numbers(line))
+    about |= {"recomputed_layers": line.cost.recomputed.get("layers"), "device": line.cost.device.name}
+    return about | ({"why": line.why} if line.why else {}) | {"fits": fits(line)}
+
+
+def fits(line: Line) -> bool | None:
+    """Whether a stage's peak is below the device's memory; None where either is not known."""
+    memory, needed = line.cost.device.memory_bytes, line.cost.memory_bytes
+    return None if memory is None or not needed or math.isnan(needed) else needed <= memory
+
+
+def _row(name: str, reads: str, numbers: Mapping[str, float], state: str) -> list[str]:
+    tokens = [_or_unknown(shown_count, numbers[f"{what}_tokens"]) for what in ("trained", "sampled", "scored")]
+    time = _or_unknown(shown_seconds, numbers["seconds"]) if state == "to do" else state
+    return [name, reads, *tokens, time, _or_unknown(shown_bytes, numbers["memory_bytes"])]
+
+
+def _or_unknown(shown: Callable[[float], str], number: float) -> str:
+    return "unknown" if math.isnan(number) else shown(number)
+
+
+def _reads(stage: Stage) -> str:
+    """The sources in short: names of files, the first of them."""
+    names = [_shown(source) if isinstance(source, Output) else source.name for source in sources(stage)]
+    more = len(names) - SHOWN_SOURCES
+    return ", ".join(names[:SHOWN_SOURCES]) + (f" and {more} more" if more > 0 else "")
+
+
+def _shown(source: Input) -> str:
+    return f"{source.stage}/{source.file}".rstrip("/") if isinstance(source, Output) else str(source)
+
+
+def _notes(lines: Sequence[Line], speeds: Sequence[Speed]) -> list[str]:
+    """What the numbers rest on, and what does not fit or is not known."""
+    notes = [
+        f"Tokens: {BYTES_A_TOKEN:.0f} bytes of text each, {TOKENS_A_TURN} a turn; completions as long as they may be."
+    ]
+    notes += [
+        f"Time: {speed.operations_per_second / 1e9:,.0f} GFLOP/s measured in {speed.precision} on the {speed.device}, "
+        f"times the shares of it that were measured on 2 CPU cores. Elsewhere it may differ by a factor."
+        for speed in speeds
+    ]
+    notes += [device.described() for device in {line.cost.device for line in lines} if device.utilisation is not None]
+    for line in lines:
+        if line.cost.recomputed.get("layers"):
+            again = line.cost.recomputed
+            notes.append(
+                f"{line.stage.name}: {again['layers']} of {again['of']} layers are computed again in backward passes, "
+                "for memory (model.checkpointing)."
+            )
+        if fits(line) is False:
+            has = shown_bytes(line.cost.device.memory_bytes or 0)
+            notes.append(f"{line.stage.name} does not fit: it needs {shown_bytes(line.cost.memory_bytes)} of {has}.")
+        if math.isnan(line.seconds) or math.isnan(line.cost.memory_bytes):
+            notes.append(f"{line.stage.name}: unknown where {_missing(line)}.")
+    unknown = [f"{line.stage.name} ({line.why})" for line in lines if line.state == "unknown"]
+    return notes + ([f"Not counted, since nothing is known of them: {', '.join(unknown)}."] if unknown else [])
+
+
+def _missing(line: Line) -> str:
+    """Why a number of a stage is not known."""
+    cost = line.cost
+    if any(map(math.isnan, (cost.trained_tokens, cost.sampled_tokens, cost.scored_tokens))):
+        return "it depends on rows that were not given (give their file, or --rows, --prompt-tokens, --answer-tokens)"
+    missing = "tflops" if cost.device.operations_per_second is None else "bandwidth"
+    return f"it depends on the device's {missing} in this precision, which was not given"
