@@ -46,7 +46,15 @@ def stage(name: str, inputs: Path) -> Stage:
     stages = {
         "sft": (
             train_sft,
-            SftSettings(model=MODEL, batch_size=4, epochs=3, held_out=6, checkpoint_every=2, learning_rate=1e-2),
+            SftSettings(
+                model=MODEL,
+                batch_size=4,
+                epochs=3,
+                held_out=6,
+                checkpoint_every=2,
+                learning_rate=1e-2,
+                residual_dropout=0.3,
+            ),
             {"model": model, "demonstrations": inputs / "demonstrations.jsonl"},
         ),
         "reward": (

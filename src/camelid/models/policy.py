@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from camelid.models.checkpointing import load_state, save_state
 from camelid.models.compute import Compute, choose_compute
 from camelid.models.lora import adapters_off
 from camelid.models.optimizer import OptimizerSettings, Updater
+from camelid.models.residual_dropout import ResidualDropout
 from camelid.models.sampler import Sample, Sampling, sample
 from camelid.models.saving import save_language_model
 from camelid.models.trunk import (
@@ -56,7 +58,9 @@ class Policy:
     def __init__(self, path: Path, model: Any, compute: Compute, settings: ModelSettings, chat_format: str):
         check_architecture(model)
         self.path = path
-        self.model = model.eval()  # no dropout anywhere: rollout and training must see the same network
+        self.model = (
+            model.eval()
+        )  # no dropout: rollout and training must see the same network; see add_residual_dropout
         tokenizer: Any = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
         self.tokenizer = tokenizer
         self.chat_format = chat_format
@@ -68,6 +72,7 @@ class Policy:
         self.reference: Policy | None = None
         self.updater: Updater | None = None
         self.value_updater: Updater | None = None
+        self.residual_dropout: ResidualDropout | None = None
 
     @classmethod
     def load(cls, path: Path, settings: ModelSettings | None = None, chat_format: str = "model") -> Policy:
@@ -103,6 +108,10 @@ class Policy:
         nn.init.zeros_(head.bias)
         self.value_head = head.to(self.compute.device)
         self.value_updater = Updater(self.value_head.named_parameters(), optimizer)
+
+    def add_residual_dropout(self, highest: float) -> None:
+        """In `forward_backward` alone, drop what sublayers add: nothing in the first layer, `highest` in the last."""
+        self.residual_dropout = ResidualDropout(self.model.base_model.layers, highest)
 
     # --- the four verbs ---
 
@@ -151,18 +160,25 @@ class Policy:
         return [result[i] for i in range(len(rows))]
 
     def forward_backward(
-        self, rows: Sequence[Row], loss: Callable[[Batch, Outputs], Loss], *, temperature: float = 1.0
+        self,
+        rows: Sequence[Row],
+        loss: Callable[[Batch, Outputs], Loss],
+        *,
+        temperature: float = 1.0,
+        dropout_seeds: Sequence[int] = (),
     ) -> dict[str, float]:
         """Add the gradient of the summed loss over all rows. Returns `loss`, the logged means and `count`.
 
         However the rows fall into micro-batches, the gradient is the same sum: `step` divides it by the count, once.
+        `dropout_seeds`: one a row, where residual dropout was added.
         """
         totals: dict[str, float] = {"loss": 0.0, "count": 0.0}
         for batch in self._batches(rows):
-            result = loss(batch, self._outputs(batch, self.trunk.hidden(batch), temperature))
-            if not torch.isfinite(result.sum):
-                raise FloatingPointError(f"the loss of rows {batch.rows} is {result.sum.item()}")
-            result.sum.backward()
+            with self._dropping(batch, dropout_seeds):
+                result = loss(batch, self._outputs(batch, self.trunk.hidden(batch), temperature))
+                if not torch.isfinite(result.sum):
+                    raise FloatingPointError(f"the loss of rows {batch.rows} is {result.sum.item()}")
+                result.sum.backward()
             totals["loss"] += result.sum.item()
             totals["count"] += result.count.item()
             for name, value in result.logs.items():
@@ -224,6 +240,11 @@ class Policy:
 
     def _batches(self, rows: Sequence[Row]) -> list[Batch]:
         return make_batches([[row] for row in rows], self.settings.micro_batch_tokens, self.compute.device)
+
+    def _dropping(self, batch: Batch, seeds: Sequence[int]) -> AbstractContextManager[None]:
+        if self.residual_dropout is None:
+            return nullcontext()
+        return self.residual_dropout.acting(batch.segment_lengths, [seeds[row] for row in batch.rows])
 
     def _outputs(self, batch: Batch, hidden: Tensor, temperature: float) -> Outputs:
         trained = batch.loss_mask[0].nonzero()[:, 0]  # (N,)
