@@ -51,7 +51,6 @@ def test_a_layer_adds_what_the_formula_says(tied_llama):
         return random_bits(derived_seed(11, 1, place), (12, 32), torch.device("cpu"))
 
     with torch.no_grad():
-        policy.residual_dropout._segments = []
         positions = torch.arange(12)[None]
         turned = policy.trunk.model.rotary_emb(seen["into"], positions)
         normed = layer.input_layernorm(seen["into"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -101,7 +101,13 @@ def check_architecture(model: nn.Module) -> None:
 
 
 def load_pretrained(
-    auto_class: Any, path: Path, compute: Compute, dtype: torch.dtype, *, may_lack: Collection[str] = (), **more: Any
+    auto_class: Any,
+    path: Path,
+    compute: Compute,
+    dtype: torch.dtype | Literal["auto"],
+    *,
+    may_lack: Collection[str] = (),
+    **more: Any,
 ) -> Any:
     """A model of a transformers auto class: safetensors only, no code from the repository, our attention.
 
