@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from camelid import __version__, process
-from camelid.commands import compare_words, eval_words
+from camelid.commands import compare_words, eval_words, model_words
 
 STAGES = {
     "import": "camelid.collect.stage:import_data",
@@ -86,7 +86,7 @@ def _add_models(commands: Any) -> None:
     _command(models, "list", "models:list_known", "models that camelid knows by name", json=True)
     _command(models, "pull", "models:pull", "fetch a model and print its folder").add_argument("model")
 
-    _add_surgery(models)
+    model_words.add(models, _command)
     chat = _command(commands, "chat", "models:chat", "talk to the result of a run, or to any model")
     chat.add_argument("model", help="a run's folder, a model's folder or name")
     chat.add_argument("--temperature", type=float, default=0.7)
@@ -98,14 +98,6 @@ def _add_models(commands: Any) -> None:
     mask.add_argument("--chat-format", default="model")
     mask.add_argument("--train-on", default="assistant", choices=["assistant", "last", "everything"])
     mask.add_argument("--rows", type=int, default=3)
-
-
-def _add_surgery(models: Any) -> None:
-    gqa = _command(models, "convert-gqa", "reshape:convert_gqa", "pool key-value heads into fewer groups", json=True)
-    gqa.add_argument("--groups", type=int, required=True, metavar="G", help="key-value heads of the result")
-    for verb in (gqa,):
-        verb.add_argument("model", help="a model's folder or name")
-        verb.add_argument("--out", required=True, metavar="FOLDER", help="folder of the result")
 
 
 def _add_data(commands: Any) -> None:

@@ -33,6 +33,28 @@ def convert_gqa(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def add_tokens(arguments: argparse.Namespace) -> int:
+    """Add special tokens to tokenizer, embedding and head, and print the new model's folder."""
+    from camelid.models.new_tokens import add_special_tokens
+    from camelid.models.surgery import check_free, open_model, write_model
+
+    check_free(Path(arguments.out))
+    source = resolve_model(arguments.model)
+    model, tokenizer = open_model(source)
+    ids = add_special_tokens(model, tokenizer, arguments.token, arguments.pad)
+    generation = {"pad_token_id": ids[arguments.pad]} if arguments.pad is not None else {}
+    what = f"Added special tokens: {', '.join(f'`{token}` ({number})' for token, number in ids.items())}."
+    write_model(model, tokenizer, source, Path(arguments.out), what, generation)
+    if arguments.json:
+        print_json({"model": arguments.out, "tokens": ids, "vocabulary": model.config.vocab_size})
+        return 0
+    for token, number in ids.items():
+        say(f"{token}: id {number}")
+    say("new rows are the mean of the old ones; only full fine-tuning trains them (--set model.lora_rank=0)")
+    print(arguments.out)
+    return 0
+
+
 def _attention_numbers(model: Any, cache_bytes: int) -> dict[str, int]:
     return {
         "key_value_heads": model.config.num_key_value_heads,

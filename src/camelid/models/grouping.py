@@ -46,7 +46,7 @@ def cache_bytes_per_token(model: Any) -> int:
 
 def _attention(layer: Any, num_heads: int) -> Any:
     """A layer's attention. Raises ValueError where its keys and values cannot be told apart, head by head."""
-    attention = getattr(layer, "self_attn", None)
+    attention: Any = getattr(layer, "self_attn", None)
     maps = [getattr(attention, name, None) for name in ("k_proj", "v_proj")]
     if not all(isinstance(m, nn.Linear) and m.out_features == num_heads * attention.head_dim for m in maps):
         raise ValueError(

@@ -18,6 +18,7 @@ from camelid.models.chat import load_chat_format
 from camelid.models.checkpointing import load_state, save_state
 from camelid.models.compute import Compute, choose_compute
 from camelid.models.lora import adapters_off
+from camelid.models.new_tokens import check_end_of_turn
 from camelid.models.optimizer import OptimizerSettings, Updater
 from camelid.models.residual_dropout import ResidualDropout
 from camelid.models.sampler import Sample, Sampling, sample
@@ -97,6 +98,9 @@ class Policy:
         compute = choose_compute(settings.precision)
         dtype = compute.dtype if settings.lora_rank else torch.float32
         policy = cls(path, _load(path, compute, dtype), compute, settings, chat_format)
+        if settings.lora_rank:
+            end = policy.chat.stop_ids[0]
+            check_end_of_turn(policy.model.get_output_embeddings().weight, end, policy.tokenizer.decode([end]))
         prepare_training(policy.model, settings, seed)
         policy.updater = Updater(trained_parameters(policy.model), optimizer)
         return policy

@@ -5,8 +5,9 @@ The changes are in files of their own: `grouping.py` (fewer key-value heads), `n
 
 from __future__ import annotations
 
-import shutil
+import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,13 @@ def open_model(path: Path) -> tuple[Any, Any]:
     return model.eval(), AutoTokenizer.from_pretrained(path, trust_remote_code=False)
 
 
-def write_model(model: Any, tokenizer: Any, source: Path, folder: Path, what: str) -> None:
+def write_model(
+    model: Any, tokenizer: Any, source: Path, folder: Path, what: str, generation: Mapping[str, Any] | None = None
+) -> None:
     """Write the changed model of `source` to `folder`, whole or not at all; `what` goes into its card.
 
-    Raises ValueError where `folder` holds something already.
+    The generation config is that of `source` with the changes in `generation`: read and written as it is, for some that
+    are published do not pass transformers' check. Raises ValueError where `folder` holds something already.
     """
     check_free(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -36,8 +40,10 @@ def write_model(model: Any, tokenizer: Any, source: Path, folder: Path, what: st
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as aside:
         written = Path(aside) / "model"
         save_as_it_is(model, tokenizer, written, card=card)
-        if (source / "generation_config.json").exists():
-            shutil.copyfile(source / "generation_config.json", written / "generation_config.json")
+        settings = source / "generation_config.json"
+        if settings.exists():
+            changed = json.loads(settings.read_text()) | dict(generation or {})
+            (written / settings.name).write_text(json.dumps(changed, indent=2) + "\n")
         if folder.exists():
             folder.rmdir()  # empty, as `check_free` has seen
         written.rename(folder)
