@@ -29,6 +29,8 @@ STAGES = {
     "evaluate": "camelid.evaluate.version:evaluate_version",
     "evaluate-task": "camelid.evaluate.tasks.stage:evaluate_task",
     "distill": "camelid.train.distill:train_distill",
+    "uptrain": "camelid.train.uptrain:uptrain",
+    "positions": "camelid.evaluate.long_context:measure_positions",
 }
 """Every stage that is a command of its own: name -> module:function."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from camelid.models.lora import adapters_off
 from camelid.models.new_tokens import check_end_of_turn
 from camelid.models.optimizer import OptimizerSettings, Updater
 from camelid.models.residual_dropout import ResidualDropout
+from camelid.models.rope import RopeScaling, scaled_config
 from camelid.models.sampler import Sample, Sampling, sample
 from camelid.models.saving import save_language_model
 from camelid.models.trunk import (
@@ -76,11 +78,18 @@ class Policy:
         self.residual_dropout: ResidualDropout | None = None
 
     @classmethod
-    def load(cls, path: Path, settings: ModelSettings | None = None, chat_format: str = "model") -> Policy:
+    def load(
+        cls,
+        path: Path,
+        settings: ModelSettings | None = None,
+        chat_format: str = "model",
+        *,
+        rope_scaling: RopeScaling | None = None,
+    ) -> Policy:
         """A policy to sample from and to score with; nothing of it trains."""
         settings = settings or ModelSettings()
         compute = choose_compute(settings.precision)
-        policy = cls(path, _load(path, compute, compute.dtype), compute, settings, chat_format)
+        policy = cls(path, _load(path, compute, compute.dtype, rope_scaling), compute, settings, chat_format)
         policy.model.requires_grad_(False)
         return policy
 
@@ -93,11 +102,12 @@ class Policy:
         *,
         seed: int,
         chat_format: str = "model",
+        rope_scaling: RopeScaling | None = None,
     ) -> Policy:
         """A policy with adapters (or float32 weights, with rank 0) and an optimizer."""
         compute = choose_compute(settings.precision)
         dtype = compute.dtype if settings.lora_rank else torch.float32
-        policy = cls(path, _load(path, compute, dtype), compute, settings, chat_format)
+        policy = cls(path, _load(path, compute, dtype, rope_scaling), compute, settings, chat_format)
         if settings.lora_rank:
             end = policy.chat.stop_ids[0]
             check_end_of_turn(policy.model.get_output_embeddings().weight, end, policy.tokenizer.decode([end]))
@@ -213,7 +223,10 @@ class Policy:
                 return self.logprobs(rows, temperature=temperature)
         if self.reference is None:
             dtype = next(self.model.parameters()).dtype
-            frozen = _load(self.path, self.compute, dtype).requires_grad_(False)
+            # Its own config, for its positions may be scaled.
+            frozen = _load(self.path, self.compute, dtype, config=copy.deepcopy(self.model.config)).requires_grad_(
+                False
+            )
             self.reference = Policy(self.path, frozen, self.compute, self.settings, self.chat_format)
         return self.reference.logprobs(rows, temperature=temperature)
 
@@ -277,5 +290,7 @@ def _scatter(values: Tensor, positions: Tensor, batch: Batch) -> Tensor:
     return full.index_put((positions,), values)[None]
 
 
-def _load(path: Path, compute: Compute, dtype: torch.dtype) -> nn.Module:
-    return load_pretrained(AutoModelForCausalLM, path, compute, dtype)
+def _load(path: Path, compute: Compute, dtype: torch.dtype, scaling: RopeScaling | None = None, **more: Any) -> Any:
+    if scaling is not None and scaling.type != "none":
+        more["config"] = scaled_config(path, scaling)
+    return load_pretrained(AutoModelForCausalLM, path, compute, dtype, **more)

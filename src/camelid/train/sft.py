@@ -20,6 +20,7 @@ from camelid.functional.sft import sft_loss
 from camelid.models.batch import Batch, Row
 from camelid.models.chat import ChatFormat, TrainOn
 from camelid.models.policy import Loss, Outputs, Policy
+from camelid.models.rope import RopeScaling
 from camelid.runs import Run, derived_seed
 from camelid.train.common import TrainSettings, batches, input_files, model_card, split
 from camelid.types import Conversation, read_records
@@ -49,6 +50,8 @@ class SftSettings(TrainSettings):
     residual_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout of what the last layer adds to the residual stream; lower layers drop less, the first nothing. LIMA took
     0.3 (arXiv:2305.11206, section 3). Acts on training steps alone, with adapters as with full weights."""
+    rope_scaling: RopeScaling = RopeScaling()
+    """A longer context for long conversations (raise `max_tokens` too), in the config of the result as well."""
     max_tokens: int = Field(default=1024, ge=8)
     """Longer conversations are cut at the end; how many were is in the metrics."""
     held_out: int = Field(default=0, ge=0)
@@ -59,7 +62,12 @@ def train_sft(run: Run) -> dict[str, Any]:
     """Stage: `model`, `demonstrations` (one or several files of conversations) -> model/."""
     s: SftSettings = run.settings
     policy = Policy.load_for_training(
-        run.inputs["model"], s.model, s.optimizer, seed=derived_seed(s.seed, "adapters"), chat_format=s.chat_format
+        run.inputs["model"],
+        s.model,
+        s.optimizer,
+        seed=derived_seed(s.seed, "adapters"),
+        chat_format=s.chat_format,
+        rope_scaling=s.rope_scaling,
     )
     conversations = [c for file in input_files(run.inputs["demonstrations"]) for c in read_records(file, Conversation)]
     train, held_out = split(conversations, s.held_out, s.seed)

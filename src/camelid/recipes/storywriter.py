@@ -1,0 +1,146 @@
+"""A longer context: rotary positions scaled, the model trained on in long documents, likelihood beyond the old context.
+
+Measured on held-out documents, by position: the start model as it is (the floor: beyond its context it breaks down),
+the same with scaled positions before any training, and after it. The beginning of each window stands again at its end,
+beyond the old context: a model that sees so far back recalls it.
+
+    camelid run storywriter --set files.documents=books.jsonl --set start_model=path/to/model
+    camelid run storywriter --set size=tiny
+
+Departures from MPT-7B-StoryWriter-65k+ (MosaicML 2023), after which it is named:
+- Rotary positions scaled by YaRN (Peng et al. 2023, arXiv:2309.00071), and not ALiBi, which needs no scaling. Models
+  with ALiBi are refused: transformers computes it outside of the attention that camelid can plug, so rows would see
+  each other. Most open models today have rotary positions.
+- Any start model, any long documents (JSON Lines with `text`) instead of the fiction of books3.
+- `tiny` reaches 1,024 tokens beyond SmolLM2's 8,192 instead of 65,536. Nothing pretends a smaller context: its windows
+  really are longer. But two cores train on windows of 1,024 tokens only, at scaled positions, as a stand-in for long
+  ones; and short web documents, joined, stand in for books. So it can show that a model does not break down beyond its
+  context and recalls what it has seen word by word, not that it writes long stories. Three windows give wide intervals.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from camelid.collect.split_documents import SplitDocumentsSettings, split_documents
+from camelid.evaluate.long_context import PositionSettings, measure_positions
+from camelid.evaluate.long_context_compare import CompareSettings, compare_positions
+from camelid.evaluate.report.stage import ReportSettings, write_run_report
+from camelid.models.loading import resolve_model
+from camelid.models.rope import RopeScaling
+from camelid.models.trunk import ModelSettings
+from camelid.runs import Input, Output, Stage, reseeded
+from camelid.train.uptrain import UptrainSettings, uptrain
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Files(BaseModel):
+    """Where the documents come from; relative paths are looked up in `folder`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    folder: Path = Path(os.environ.get("CAMELID_DATA", "data"))
+    """Folder of the data: the environment variable CAMELID_DATA, or `data`."""
+    documents: list[Path] = [Path("pretraining/c4_demo.jsonl")]
+    """Long documents, JSON Lines with `text`."""
+
+
+class Storywriter(BaseModel):
+    """Settings of the recipe; each is reached from the command line as `--set a.b=value`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    size: Literal["full", "tiny"] = "full"
+    """`full`: windows of the whole new context, for a GPU. `tiny`: two cores, minutes; see above for what it shows."""
+    seed: int = 0
+    """Seed of the whole run."""
+    start_model: str = "smollm2-135m"
+    """The model to begin with."""
+    files: Files = Files()
+    """Files."""
+    rope_scaling: RopeScaling = RopeScaling(type="yarn", factor=8)
+    """How the context grows."""
+    split: SplitDocumentsSettings = SplitDocumentsSettings()
+    """Documents kept from training."""
+    train: UptrainSettings = UptrainSettings(
+        model=ModelSettings(lora_rank=0, micro_batch_tokens=2048),
+        layout="joined",
+        separator="<|endoftext|>",
+        batch_size=4,
+    )
+    """Training on documents; `window_tokens` and `rope_scaling` are set from the above where they are not here."""
+    measure: PositionSettings = PositionSettings(separator="<|endoftext|>", repeat_tokens=256)
+    """The measurement; its window is the new context, its edge the old one, where they are not set here."""
+    beyond_tokens: int = Field(default=0, ge=0)
+    """How far beyond the old context is measured; 0 for all of the new one."""
+
+
+TINY = {
+    "rope_scaling": {"type": "yarn", "factor": 2},
+    "train": {"window_tokens": 1024, "max_windows": 24, "batch_size": 3, "checkpoint_every": 2},
+    "measure": {"max_windows": 3},
+    "beyond_tokens": 1024,
+}
+"""What the size `tiny` changes, where it was not set by hand."""
+
+
+def tiny(s: Storywriter) -> Storywriter:
+    """The recipe for two cores."""
+    return _where_untouched(s, Storywriter(), TINY)
+
+
+def _where_untouched(settings: M, default: M, changes: dict[str, Any]) -> M:
+    """`changes` made to those fields, inner ones too, that are as in `default`."""
+    update = {}
+    for name, value in changes.items():
+        own, usual = getattr(settings, name), getattr(default, name)
+        if isinstance(own, BaseModel):
+            update[name] = _where_untouched(own, usual, value)
+        elif own == usual:
+            update[name] = value
+    return settings.model_copy(update=update)
+
+
+def stages(s: Storywriter) -> list[Stage]:
+    """The recipe's stages, in order."""
+    if s.size == "tiny":
+        s = tiny(s)
+    start = resolve_model(s.start_model)
+    old = json.loads((start / "config.json").read_text())["max_position_embeddings"]
+    new = round(old * s.rope_scaling.factor)
+    window = min(old + s.beyond_tokens, new) if s.beyond_tokens else new
+    by_position = s.measure.model_copy(
+        update={"window_tokens": window} | ({} if s.measure.edges else {"edges": (old,)})
+    )
+    training = s.train.model_copy(update={"rope_scaling": s.rope_scaling})
+    if s.train.window_tokens == Storywriter().train.window_tokens and s.size == "full":
+        training = training.model_copy(update={"window_tokens": new})
+    split = Stage(
+        "data/documents",
+        split_documents,
+        s.split,
+        {"documents": [s.files.folder / file for file in s.files.documents]},
+    )
+    held_out = Output("data/documents", "held-out.jsonl")
+    result = [split]
+
+    def measure(name: str, model: Input, settings: PositionSettings) -> Output:
+        result.append(Stage(f"measure-{name}", measure_positions, settings, {"model": model, "documents": held_out}))
+        return Output(f"measure-{name}", "windows.jsonl")
+
+    scaled = by_position.model_copy(update={"rope_scaling": s.rope_scaling})
+    windows = [measure("start", start, by_position), measure("scaled", start, scaled)]
+    documents = Output("data/documents", "train.jsonl")
+    result.append(Stage("uptrain", uptrain, training, {"model": start, "documents": documents}))
+    windows.append(measure("trained", Output("uptrain", "model"), by_position))
+    names = CompareSettings(names=("start", "scaled", "trained"))
+    result.append(Stage("compare", compare_positions, names, {"windows": windows}))
+    everything = [Output(stage.name, "") for stage in result]
+    result.append(Stage("report", write_run_report, ReportSettings(title="storywriter"), {"stages": everything}))
+    return reseeded(result, s.seed)
