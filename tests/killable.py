@@ -26,6 +26,7 @@ from camelid.train.ppo import PpoSettings, train_ppo
 from camelid.train.rejection import BestSettings, sample_best
 from camelid.train.reward import RewardSettings, train_reward
 from camelid.train.sft import SftSettings, train_sft
+from camelid.train.uptrain import UptrainSettings, uptrain
 
 # transformers imports these on first use; here rather than in every child.
 WARM = (
@@ -92,6 +93,13 @@ def stage(name: str, inputs: Path) -> Stage:
                 model=FULL, keep_layers=1, batch_size=4, epochs=3, held_out=6, checkpoint_every=2, max_tokens=64
             ),
             {"model": model, "text": inputs / "demonstrations.jsonl"},
+        ),
+        "uptrain": (
+            uptrain,
+            UptrainSettings(
+                model=FULL, batch_size=4, epochs=6, held_out=6, checkpoint_every=2, window_tokens=32, layout="joined"
+            ),
+            {"model": model, "documents": inputs / "documents.jsonl"},
         ),
         "evaluate": (
             evaluate_version,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from camelid import estimates_study
+from camelid import estimates_long, estimates_study
 from camelid.collect.readers import read
 from camelid.collect.stage import KINDS
 from camelid.costs import Cost, Drawing
@@ -189,5 +189,6 @@ TABLE: dict[str, Callable[[Any, Reads, Cost], Left]] = {
     "camelid.evaluate.tasks.stage.evaluate_task": evaluate_task,
     "camelid.evaluate.report.stage.write_run_report": write_run_report,
     **estimates_study.TABLE,
+    **estimates_long.TABLE,
 }
 """By module and name of the stage's function, as manifests write it."""
