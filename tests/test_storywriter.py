@@ -32,7 +32,7 @@ def settings(tmp_path_factory) -> Storywriter:
         "beyond_tokens": 32,
         "measure.repeat_tokens": 8,
         "measure.model.precision": "float32",
-        "train.window_tokens": 32,
+        "train_window_tokens": 32,
         "train.learning_rate": 1e-2,
     }
     return settings_text.change(Storywriter(), [f"{name}={value}" for name, value in changes.items()])
@@ -69,7 +69,7 @@ def test_the_result_has_the_longer_context_and_running_again_does_nothing(run):
 def test_tiny_keeps_what_was_set_by_hand(settings):
     small = tiny(settings)
     assert (small.measure.max_windows, small.measure.repeat_tokens) == (3, 8)
-    assert (small.train.max_windows, small.train.window_tokens, small.beyond_tokens) == (24, 32, 32)
+    assert (small.train.max_windows, small.train_window_tokens, small.beyond_tokens) == (24, 32, 32)
     by_hand = settings.model_copy(update={"rope_scaling": RopeScaling(type="linear", factor=3)})
     assert tiny(by_hand).rope_scaling.factor == 3
 

@@ -77,14 +77,19 @@ def test_the_logged_loss_is_the_mean_over_all_tokens_of_the_step(tied_llama, doc
         ('{"messages": []}\n', [], "row 1 has no `text`"),
         ('["text"]\n', [], "row 1 has no `text`"),
         ('{"text": " "}\n', [], "row 1 has no `text`"),
-        ('{"text": "short"}\n', ["layout=joined"], "fill no window of 1024"),
-        ('{"text": "enough of it"}\n', ["separator=<eod>"], "no token of this model"),
+        ('{"text": "short"}\n', ["layout=joined", "window_tokens=99"], "fill no window of 99"),
+        (
+            '{"text": "enough of it"}\n',
+            ["separator=<eod>", "window_tokens=8", "layout=joined"],
+            "no token of this model",
+        ),
+        ('{"text": "enough of it"}\n', ["window_tokens=257"], "longer than the model's context of 256"),
         ('{"text": "enough of it"}\n', ["held_out=9", "window_tokens=8"], "leaves nothing to train on"),
     ],
 )
 def test_documents_that_cannot_be_trained_on_are_errors(tied_llama, tmp_path, capsys, text, changes, reason):
     (tmp_path / "docs.jsonl").write_text(text)
-    words = [word for change in changes for word in ("--set", change)]
+    words = [word for change in ["window_tokens=64", *changes] for word in ("--set", change)]
     files = ["--model", str(tied_llama), "--documents", str(tmp_path / "docs.jsonl"), "--out", str(tmp_path / "out")]
     assert main(["uptrain", *files, *words]) == 1
     error = capsys.readouterr().err.strip().splitlines()[-1]

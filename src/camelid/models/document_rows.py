@@ -32,5 +32,5 @@ def _separator(tokenizer: Any, text: str) -> int:
             raise ValueError("the tokenizer has no end of sequence; name a token between documents with separator=")
         return tokenizer.eos_token_id
     if text not in tokenizer.get_vocab():
-        raise ValueError(f"separator={text!r} is no token of this model")
+        raise ValueError(f"separator={text!r} is no token of this model; leave it empty for the end of sequence")
     return tokenizer.get_vocab()[text]

@@ -68,24 +68,26 @@ class Storywriter(BaseModel):
     """How the context grows."""
     split: SplitDocumentsSettings = SplitDocumentsSettings()
     """Documents kept from training."""
-    train: UptrainSettings = UptrainSettings(
-        model=ModelSettings(lora_rank=0, micro_batch_tokens=2048),
-        layout="joined",
-        separator="<|endoftext|>",
-        batch_size=4,
-    )
-    """Training on documents; `window_tokens` and `rope_scaling` are set from the above where they are not here."""
-    measure: PositionSettings = PositionSettings(separator="<|endoftext|>", repeat_tokens=256)
-    """The measurement; its window is the new context, its edge the old one, where they are not set here."""
+    separator: str = "<|endoftext|>"
+    """The token between joined documents; empty takes the tokenizer's end of sequence."""
+    train_window_tokens: int = Field(default=0, ge=0)
+    """Windows trained on; 0 for the whole new context."""
     beyond_tokens: int = Field(default=0, ge=0)
     """How far beyond the old context is measured; 0 for all of the new one."""
+    train: UptrainSettings = UptrainSettings(
+        model=ModelSettings(lora_rank=0, micro_batch_tokens=2048), layout="joined", batch_size=4
+    )
+    """Training on documents; its window, separator and scaling are those above."""
+    measure: PositionSettings = PositionSettings(repeat_tokens=256)
+    """The measurement; window, separator and scaling are those above, the edge is the old context if none is set."""
 
 
 TINY = {
-    "rope_scaling": {"type": "yarn", "factor": 2},
-    "train": {"window_tokens": 1024, "max_windows": 24, "batch_size": 3, "checkpoint_every": 2},
-    "measure": {"max_windows": 3},
+    "rope_scaling": {"factor": 2},
+    "train_window_tokens": 1024,
     "beyond_tokens": 1024,
+    "train": {"max_windows": 24, "batch_size": 3, "checkpoint_every": 2},
+    "measure": {"max_windows": 3},
 }
 """What the size `tiny` changes, where it was not set by hand."""
 
@@ -114,21 +116,20 @@ def stages(s: Storywriter) -> list[Stage]:
     start = resolve_model(s.start_model)
     old = json.loads((start / "config.json").read_text())["max_position_embeddings"]
     new = round(old * s.rope_scaling.factor)
-    window = min(old + s.beyond_tokens, new) if s.beyond_tokens else new
-    by_position = s.measure.model_copy(
-        update={"window_tokens": window} | ({} if s.measure.edges else {"edges": (old,)})
-    )
-    training = s.train.model_copy(update={"rope_scaling": s.rope_scaling})
-    if s.train.window_tokens == Storywriter().train.window_tokens and s.size == "full":
-        training = training.model_copy(update={"window_tokens": new})
-    split = Stage(
-        "data/documents",
-        split_documents,
-        s.split,
-        {"documents": [s.files.folder / file for file in s.files.documents]},
-    )
-    held_out = Output("data/documents", "held-out.jsonl")
-    result = [split]
+    measured = {
+        "window_tokens": min(old + (s.beyond_tokens or new), new),
+        "edges": s.measure.edges or (old,),
+        "separator": s.separator,
+    }
+    trained = {
+        "window_tokens": s.train_window_tokens or new,
+        "rope_scaling": s.rope_scaling,
+        "separator": s.separator,
+    }
+    by_position = s.measure.model_copy(update=measured)
+    files = [s.files.folder / file for file in s.files.documents]
+    result = [Stage("data/documents", split_documents, s.split, {"documents": files})]
+    documents, held_out = (Output("data/documents", f"{part}.jsonl") for part in ("train", "held-out"))
 
     def measure(name: str, model: Input, settings: PositionSettings) -> Output:
         result.append(Stage(f"measure-{name}", measure_positions, settings, {"model": model, "documents": held_out}))
@@ -136,7 +137,7 @@ def stages(s: Storywriter) -> list[Stage]:
 
     scaled = by_position.model_copy(update={"rope_scaling": s.rope_scaling})
     windows = [measure("start", start, by_position), measure("scaled", start, scaled)]
-    documents = Output("data/documents", "train.jsonl")
+    training = s.train.model_copy(update=trained)
     result.append(Stage("uptrain", uptrain, training, {"model": start, "documents": documents}))
     windows.append(measure("trained", Output("uptrain", "model"), by_position))
     names = CompareSettings(names=("start", "scaled", "trained"))

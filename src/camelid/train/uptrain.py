@@ -1,6 +1,7 @@
 """Going on with pretraining on documents: after surgery (fewer key-value heads, a longer context) or for a field.
 
 All tokens train. Rows are packed into micro-batches, exactly; with `layout=joined` short documents fill long windows.
+The result carries a chat template, as all models here do: a base model that has none needs `chat_format`.
 Left out: curricula of lengths, mixing of sources by weight, positions that skip (PoSE).
 
     camelid uptrain --model models/multi-query --documents texts.jsonl
@@ -62,6 +63,12 @@ def uptrain(run: Run) -> dict[str, Any]:
         chat_format=s.chat_format,
         rope_scaling=s.rope_scaling,
     )
+    context = policy.model.config.max_position_embeddings
+    if s.window_tokens > context:
+        raise ValueError(
+            f"windows of {s.window_tokens} tokens are longer than the model's context of {context}; set rope_scaling, "
+            f"or shorten window_tokens"
+        )
     files = input_files(run.inputs["documents"])
     everything = document_rows(policy.tokenizer, files, s.window_tokens, s.layout, s.separator)
     rows, held_out = split(draw(everything, s.max_windows, derived_seed(s.seed, "windows")), s.held_out, s.seed)
@@ -83,7 +90,7 @@ def uptrain(run: Run) -> dict[str, Any]:
     results: dict[str, Any] = {
         "num_windows": len(rows),
         "trained_tokens": sum(len(rows[i].ids) for step in steps for i in step),
-        "context": policy.model.config.max_position_embeddings,
+        "context": context,
     }
     if held_out:
         results["held_out_loss"] = token_loss(policy, held_out)
