@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from camelid.cli import main
+from camelid.documents import read_documents
 from camelid.evaluate.long_context import PositionSettings, measure_positions
 from camelid.evaluate.long_context_compare import CompareSettings, compare_positions
 from camelid.models.batch import Row
@@ -46,7 +47,7 @@ def test_every_token_is_counted_once_in_its_part_and_the_repeated_apart(tied_lla
     """
     path = measure(tmp_path, tied_llama, documents)
     policy = Policy.load(tied_llama, EXACT)
-    rows = document_rows(policy.tokenizer, [documents], 34, "joined")
+    rows = document_rows(policy.tokenizer, read_documents([documents]), 34, "joined")
     ids = [*rows[1].ids, *rows[1].ids[:6]]
     nats = -policy.logprobs([Row(ids, [False] + [True] * 39)])[0]
     expected = {"0-10": (1, 10), "10-20": (10, 20), "20-34": (20, 34), "first_time": (1, 6), "repeated": (35, 40)}

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from camelid.cli import main
+from camelid.documents import read_documents
 from camelid.models.document_rows import document_rows
 from camelid.models.policy import Policy
 from camelid.models.trunk import ModelSettings
@@ -54,7 +55,7 @@ def test_uptraining_heals_pooled_heads(tied_llama, documents, tmp_path):
 
 
 def test_every_token_but_the_first_trains(tied_llama, documents, tmp_path):
-    rows = document_rows(byte_level_tokenizer(), [documents], 32, "joined")
+    rows = document_rows(byte_level_tokenizer(), read_documents([documents]), 32, "joined")
     assert all(len(row.ids) == 32 and list(row.loss_mask) == [False] + [True] * 31 for row in rows)
     _, metrics = train(tmp_path, tied_llama, documents, layout="joined", max_windows=16, held_out=0)
     assert (metrics["num_windows"], metrics["trained_tokens"]) == (16, 16 * 32)
@@ -64,7 +65,7 @@ def test_the_logged_loss_is_the_mean_over_all_tokens_of_the_step(tied_llama, doc
     path, _ = train(tmp_path, tied_llama, documents, held_out=0, batch_size=1000)
     step = json.loads((path / "metrics.jsonl").read_text().splitlines()[0])
     policy = Policy.load(tied_llama, FULL)
-    rows = document_rows(policy.tokenizer, [documents], 32, "apart")
+    rows = document_rows(policy.tokenizer, read_documents([documents]), 32, "apart")
     assert step["count"] == sum(len(row.ids) - 1 for row in rows)
     assert step["loss"] == pytest.approx(token_loss(policy, rows), rel=1e-5)
 
@@ -99,5 +100,5 @@ def test_documents_that_cannot_be_trained_on_are_errors(tied_llama, tmp_path, ca
 def test_a_tokenizer_without_an_end_needs_a_separator(documents):
     tokenizer = byte_level_tokenizer(end_is_special=False)
     with pytest.raises(ValueError, match="separator="):
-        document_rows(tokenizer, [documents], 32, "joined")
-    assert document_rows(tokenizer, [documents], 32, "joined", "<|endoftext|>")
+        document_rows(tokenizer, read_documents([documents]), 32, "joined")
+    assert document_rows(tokenizer, read_documents([documents]), 32, "joined", "<|endoftext|>")

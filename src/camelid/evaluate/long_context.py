@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import Field
 
+from camelid.documents import read_documents
 from camelid.durable import append_json_lines, keep_whole_chunks, read_whole_lines, write_json
 from camelid.functional.perplexity import nats_a_unit
 from camelid.functional.statistics import Estimate
@@ -61,9 +62,10 @@ def measure_positions(run: Run) -> dict[str, Any]:
     s: PositionSettings = run.settings
     parts = _parts(s)
     files = run.inputs["documents"] if isinstance(run.inputs["documents"], list) else [run.inputs["documents"]]
+    texts = read_documents(files)
     policy = Policy.load(run.inputs["model"], s.model, s.chat_format, rope_scaling=s.rope_scaling)
     length = s.window_tokens - s.repeat_tokens
-    full = [r for r in document_rows(policy.tokenizer, files, length, s.layout, s.separator) if len(r.ids) == length]
+    full = [r for r in document_rows(policy.tokenizer, texts, length, s.layout, s.separator) if len(r.ids) == length]
     if not full:
         raise ValueError(f"no document fills a window of {length} tokens; set layout=joined or shorten window_tokens")
     rows = [_repeated(row, s.repeat_tokens) for row in full[: s.max_windows or len(full)]]

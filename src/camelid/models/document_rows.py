@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-from camelid.documents import read_documents
 from camelid.functional.windows import Layout, windows
 from camelid.models.batch import Row
 
 
-def document_rows(tokenizer: Any, files: Iterable[Path], length: int, layout: Layout, separator: str = "") -> list[Row]:
+def document_rows(tokenizer: Any, texts: Sequence[str], length: int, layout: Layout, separator: str = "") -> list[Row]:
     """Windows of `length` tokens. `separator`: a token between joined documents; empty takes the end of sequence.
 
     Raises ValueError where no window is left, or the separator is no token.
     """
-    documents = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in read_documents(files)]
+    documents = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
     rows = windows(documents, length, layout, _separator(tokenizer, separator))
     if not rows:
         raise ValueError(

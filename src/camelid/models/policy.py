@@ -61,9 +61,8 @@ class Policy:
     def __init__(self, path: Path, model: Any, compute: Compute, settings: ModelSettings, chat_format: str):
         check_architecture(model)
         self.path = path
-        self.model = (
-            model.eval()
-        )  # no dropout: rollout and training must see the same network; see add_residual_dropout
+        # No dropout: rollout and training must see the same network. `add_residual_dropout` is for SFT.
+        self.model = model.eval()
         tokenizer: Any = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
         self.tokenizer = tokenizer
         self.chat_format = chat_format
@@ -223,10 +222,8 @@ class Policy:
                 return self.logprobs(rows, temperature=temperature)
         if self.reference is None:
             dtype = next(self.model.parameters()).dtype
-            # Its own config, for its positions may be scaled.
-            frozen = _load(self.path, self.compute, dtype, config=copy.deepcopy(self.model.config)).requires_grad_(
-                False
-            )
+            config = copy.deepcopy(self.model.config)  # not that on disk: positions may be scaled
+            frozen = _load(self.path, self.compute, dtype, config=config).requires_grad_(False)
             self.reference = Policy(self.path, frozen, self.compute, self.settings, self.chat_format)
         return self.reference.logprobs(rows, temperature=temperature)
 

@@ -12,7 +12,7 @@ Departures from MPT-7B-StoryWriter-65k+ (MosaicML 2023), after which it is named
   with ALiBi are refused: transformers computes it outside of the attention that camelid can plug, so rows would see
   each other. Most open models today have rotary positions.
 - Any start model, any long documents (JSON Lines with `text`) instead of the fiction of books3.
-- `tiny` reaches 1,024 tokens beyond SmolLM2's 8,192 instead of 65,536. Nothing pretends a smaller context: its windows
+- `tiny` reaches 2,048 tokens beyond SmolLM2's 8,192 instead of 65,536. Nothing pretends a smaller context: its windows
   really are longer. But two cores train on windows of 1,024 tokens only, at scaled positions, as a stand-in for long
   ones; and short web documents, joined, stand in for books. So it can show that a model does not break down beyond its
   context and recalls what it has seen word by word, not that it writes long stories. Three windows give wide intervals.
@@ -85,7 +85,7 @@ class Storywriter(BaseModel):
 TINY = {
     "rope_scaling": {"factor": 2},
     "train_window_tokens": 1024,
-    "beyond_tokens": 1024,
+    "beyond_tokens": 2048,
     "train": {"max_windows": 24, "batch_size": 3, "checkpoint_every": 2},
     "measure": {"max_windows": 3},
 }

@@ -49,7 +49,7 @@ class SftSettings(TrainSettings):
     line between requests is learnt from all of them, and where on that curve the model stands is moved by this."""
     residual_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout of what the last layer adds to the residual stream; lower layers drop less, the first nothing. LIMA took
-    0.3 (arXiv:2305.11206, section 3). Acts on training steps alone, with adapters as with full weights."""
+    0.3, and 0.2 for its smaller models (arXiv:2305.11206, section 3). Acts on training steps alone, whatever trains."""
     rope_scaling: RopeScaling = RopeScaling()
     """A longer context for long conversations (raise `max_tokens` too), in the config of the result as well."""
     max_tokens: int = Field(default=1024, ge=8)

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import Field
 
+from camelid.documents import read_documents
 from camelid.functional.windows import Layout
 from camelid.models.document_rows import document_rows
 from camelid.models.policy import Policy
@@ -69,8 +70,8 @@ def uptrain(run: Run) -> dict[str, Any]:
             f"windows of {s.window_tokens} tokens are longer than the model's context of {context}; set rope_scaling, "
             f"or shorten window_tokens"
         )
-    files = input_files(run.inputs["documents"])
-    everything = document_rows(policy.tokenizer, files, s.window_tokens, s.layout, s.separator)
+    texts = read_documents(input_files(run.inputs["documents"]))
+    everything = document_rows(policy.tokenizer, texts, s.window_tokens, s.layout, s.separator)
     rows, held_out = split(draw(everything, s.max_windows, derived_seed(s.seed, "windows")), s.held_out, s.seed)
 
     steps = batches(len(rows), s.batch_size, s.epochs, s.seed)
