@@ -2,7 +2,8 @@
 
 Measured on held-out documents, by position: the start model as it is (the floor: beyond its context it breaks down),
 the same with scaled positions before any training, and after it. The beginning of each window stands again at its end,
-beyond the old context: a model that sees so far back recalls it.
+beyond the old context: a model that sees so far back recalls it. What the start model recalls within its context, over
+half of its length, is measured too: more than that nobody can expect beyond.
 
     camelid run storywriter --set files.documents=books.jsonl --set start_model=path/to/model
     camelid run storywriter --set size=tiny
@@ -135,6 +136,9 @@ def stages(s: Storywriter) -> list[Stage]:
         result.append(Stage(f"measure-{name}", measure_positions, settings, {"model": model, "documents": held_out}))
         return Output(f"measure-{name}", "windows.jsonl")
 
+    # Whether so small a model recalls anything over thousands of tokens shows where no position is new to it.
+    within = by_position.model_copy(update={"window_tokens": old // 2, "edges": ()})
+    measure("within", start, within)
     scaled = by_position.model_copy(update={"rope_scaling": s.rope_scaling})
     windows = [measure("start", start, by_position), measure("scaled", start, scaled)]
     training = s.train.model_copy(update=trained)
