@@ -1,7 +1,7 @@
 """A longer context: rotary positions scaled, the model trained on in long documents, likelihood beyond the old context.
 
-Measured on held-out documents, by position: the start model as it is (the floor: beyond its context it breaks down),
-the same with scaled positions before any training, and after it. The beginning of each window stands again at its end,
+Measured on held-out documents, by position: the start model as it is (the floor), the same with scaled positions before
+any training, and after it. The beginning of each window stands again at its end,
 beyond the old context: a model that sees so far back recalls it. What the start model recalls within its context, over
 half of its length, is measured too: more than that nobody can expect beyond.
 
@@ -15,8 +15,9 @@ Departures from MPT-7B-StoryWriter-65k+ (MosaicML 2023), after which it is named
 - Any start model, any long documents (JSON Lines with `text`) instead of the fiction of books3.
 - `tiny` reaches 2,048 tokens beyond SmolLM2's 8,192 instead of 65,536. Nothing pretends a smaller context: its windows
   really are longer. But two cores train on windows of 1,024 tokens only, at scaled positions, as a stand-in for long
-  ones; and short web documents, joined, stand in for books. So it can show that a model does not break down beyond its
-  context and recalls what it has seen word by word, not that it writes long stories. Three windows give wide intervals.
+  ones; and short web documents, joined, stand in for books. Where documents are short the text nearby predicts most,
+  and the start model need not break down so soon: on the first window it did not in the first 768 tokens beyond, and
+  YaRN before training gained nothing there (docs/log.md). Three windows give wide intervals.
 """
 
 from __future__ import annotations
