@@ -28,6 +28,7 @@ from camelid.train.ppo import PpoSettings, train_ppo
 from camelid.train.rejection import BestSettings, sample_best
 from camelid.train.reward import RewardSettings, train_reward
 from camelid.train.sft import SftSettings, train_sft
+from camelid.train.uptrain import UptrainSettings, uptrain
 
 # transformers imports these on first use; here rather than in every child.
 WARM = (
@@ -48,7 +49,15 @@ def stage(name: str, inputs: Path) -> Stage:
     stages = {
         "sft": (
             train_sft,
-            SftSettings(model=MODEL, batch_size=4, epochs=3, held_out=6, checkpoint_every=2, learning_rate=1e-2),
+            SftSettings(
+                model=MODEL,
+                batch_size=4,
+                epochs=3,
+                held_out=6,
+                checkpoint_every=2,
+                learning_rate=1e-2,
+                residual_dropout=0.3,
+            ),
             {"model": model, "demonstrations": inputs / "demonstrations.jsonl"},
         ),
         "reward": (
@@ -104,6 +113,13 @@ def stage(name: str, inputs: Path) -> Stage:
                 sampling=Sampling(max_new_tokens=8),
             ),
             {"model": model, "text": inputs / "demonstrations.jsonl"},
+        ),
+        "uptrain": (
+            uptrain,
+            UptrainSettings(
+                model=FULL, batch_size=4, epochs=6, held_out=6, checkpoint_every=2, window_tokens=32, layout="joined"
+            ),
+            {"model": model, "documents": inputs / "documents.jsonl"},
         ),
         "evaluate": (
             evaluate_version,

@@ -16,7 +16,18 @@ import camelid
 
 ROOT = Path(camelid.__file__).parent
 STAGE_PACKAGES = ("collect", "curate", "annotate", "train", "evaluate", "serve")
-WITHOUT_TORCH = ("types", "rows", "runs", "durable", "checkpoints", "progress", "provenance", "settings_text", "cli")
+WITHOUT_TORCH = (
+    "types",
+    "rows",
+    "documents",
+    "runs",
+    "durable",
+    "checkpoints",
+    "progress",
+    "provenance",
+    "settings_text",
+    "cli",
+)
 HEAVY = {"torch", "transformers", "safetensors", "tokenizers"}
 
 

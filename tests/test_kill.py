@@ -57,6 +57,8 @@ def inputs(tied_llama, tmp_path_factory) -> Path:
     }
     for name, make in files.items():
         write_records(folder / f"{name}.jsonl", records(make))
+    texts = [{"text": f"First {b}, then {a}, then {a} again."} for a in WORDS for b in WORDS]
+    (folder / "documents.jsonl").write_text("".join(json.dumps(text) + "\n" for text in texts))
     return folder
 
 
@@ -141,6 +143,7 @@ OUTPUTS = {
     "best": {"samples.jsonl", "best.jsonl", "curve.json"},
     "ppo": {"model/model.safetensors", "metrics.jsonl"},
     "distill": {"model/model.safetensors", "metrics.jsonl"},
+    "uptrain": {"model/model.safetensors", "metrics.jsonl"},
     "evaluate": {"answers.jsonl", "results.json"},
 }
 

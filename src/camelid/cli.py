@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from camelid import __version__, process
-from camelid.commands import compare_words, eval_words
+from camelid.commands import compare_words, eval_words, model_words
 
 STAGES = {
     "import": "camelid.collect.stage:import_data",
@@ -31,6 +31,8 @@ STAGES = {
     "evaluate": "camelid.evaluate.version:evaluate_version",
     "evaluate-task": "camelid.evaluate.tasks.stage:evaluate_task",
     "distill": "camelid.train.distill:train_distill",
+    "uptrain": "camelid.train.uptrain:uptrain",
+    "positions": "camelid.evaluate.long_context:measure_positions",
 }
 """Every stage that is a command of its own: name -> module:function."""
 
@@ -91,11 +93,7 @@ def _add_models(commands: Any) -> None:
     _command(models, "list", "models:list_known", "models that camelid knows by name", json=True)
     _command(models, "pull", "models:pull", "fetch a model and print its folder").add_argument("model")
 
-    merge = _command(models, "merge", "models:merge", "put an adapter into its base model", json=True)
-    merge.add_argument("adapter", help="folder of a LoRA adapter, as camelid and peft leave them")
-    merge.add_argument("--base", default="", metavar="MODEL", help="base model, where not the one that it names")
-    merge.add_argument("--out", required=True, metavar="FOLDER", help="folder of the merged model")
-
+    model_words.add(models, _command)
     chat = _command(commands, "chat", "models:chat", "talk to the result of a run, or to any model")
     chat.add_argument("model", help="a run's folder, a model's folder or name")
     chat.add_argument("--temperature", type=float, default=0.7)

@@ -75,20 +75,23 @@ class Batch:
         return torch.stack([part.sum() for part in fill(packed, self.loss_mask)[0].split(self.segment_lengths)])
 
 
-def make_batches(groups: Sequence[Sequence[Row]], micro_batch_tokens: int, device: torch.device) -> list[Batch]:
+def make_batches(
+    groups: Sequence[Sequence[Row]], micro_batch_tokens: int, device: torch.device, *, share_beginnings: bool = True
+) -> list[Batch]:
     """Pack groups of rows into micro-batches of at most `micro_batch_tokens` (a longer group gets one of its own).
 
     The rows of a group stay side by side: a loss over a pair needs both. `Batch.rows` counts rows over all groups.
     Tokens that rows share at their beginning (a prompt with several completions) count once and are computed once.
     """
     first_row = [0, *accumulate(len(group) for group in groups)]
-    families = _families(groups, micro_batch_tokens)
+    families = _families(groups, micro_batch_tokens) if share_beginnings else _alone(groups)
     bins = pack([tokens for _, tokens in families], micro_batch_tokens)
     batches = []
     for part in bins:
         together = [g for family in part for g in families[family][0]]
         indices = [first_row[g] + i for g in together for i in range(len(groups[g]))]
-        batches.append(_concatenate([row for g in together for row in groups[g]], indices, device))
+        rows = [row for g in together for row in groups[g]]
+        batches.append(_concatenate(rows, indices, device, _branches(rows, device) if share_beginnings else None))
     return batches
 
 
@@ -109,7 +112,11 @@ def _families(groups: Sequence[Sequence[Row]], budget: int) -> list[tuple[list[i
     return families
 
 
-def _concatenate(rows: Sequence[Row], indices: list[int], device: torch.device) -> Batch:
+def _alone(groups: Sequence[Sequence[Row]]) -> list[tuple[list[int], int]]:
+    return [([g], sum(len(row.ids) for row in group)) for g, group in enumerate(groups)]
+
+
+def _concatenate(rows: Sequence[Row], indices: list[int], device: torch.device, branches: Branches | None) -> Batch:
     lengths = [len(row.ids) for row in rows]
     return Batch(
         ids=_joined([row.ids for row in rows], np.int64, device),
@@ -118,7 +125,7 @@ def _concatenate(rows: Sequence[Row], indices: list[int], device: torch.device) 
         segment_lengths=lengths,
         rows=indices,
         values={name: torch.cat([row.values[name] for row in rows])[None].to(device) for name in rows[0].values},
-        branches=_branches(rows, device),
+        branches=branches,
     )
 
 

@@ -203,8 +203,8 @@ def load_chat_format(tokenizer: PreTrainedTokenizerFast, name: str = "model") ->
         missing = [token for token in REQUIRED_TOKENS.get(name, ()) if token not in tokenizer.get_vocab()]
         if missing:
             raise ChatFormatError(
-                f"the vocabulary lacks {' and '.join(missing)}, which {name!r} needs; add them as special tokens "
-                f"(and rows to the embeddings), or choose a format that ends turns with eos_token, such as 'vicuna'"
+                f"the vocabulary lacks {' and '.join(missing)}, which {name!r} needs; add them with "
+                f"`camelid models add-tokens`, or choose a format that ends turns with eos_token, such as 'vicuna'"
             )
         writes_start = tokenizer.bos_token_id is not None and tokenizer.encode("a")[:1] == [tokenizer.bos_token_id]
         return ChatFormat(tokenizer, built_in_template(name, tokenizer_writes_start=writes_start))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,10 @@ from camelid.models.chat import load_chat_format
 from camelid.models.checkpointing import load_state, save_state
 from camelid.models.compute import Compute, choose_compute
 from camelid.models.loading import tokenizer_folder, weights_folder
+from camelid.models.new_tokens import check_end_of_turn
 from camelid.models.optimizer import OptimizerSettings, Updater
+from camelid.models.residual_dropout import ResidualDropout
+from camelid.models.rope import RopeScaling, scaled_config
 from camelid.models.sampler import Sample, Sampling, sample
 from camelid.models.saving import save_adapter_beside, save_language_model
 from camelid.models.trunk import (
@@ -58,7 +63,8 @@ class Policy:
     def __init__(self, path: Path, model: Any, compute: Compute, settings: ModelSettings, chat_format: str):
         check_architecture(model)
         self.path = path
-        self.model = model.eval()  # no dropout anywhere: rollout and training must see the same network
+        # No dropout: rollout and training must see the same network. `add_residual_dropout` is for SFT.
+        self.model = model.eval()
         tokenizer: Any = AutoTokenizer.from_pretrained(tokenizer_folder(path), trust_remote_code=False)
         self.tokenizer = tokenizer
         self.chat_format = chat_format
@@ -70,13 +76,21 @@ class Policy:
         self.reference: Policy | None = None
         self.updater: Updater | None = None
         self.value_updater: Updater | None = None
+        self.residual_dropout: ResidualDropout | None = None
 
     @classmethod
-    def load(cls, path: Path, settings: ModelSettings | None = None, chat_format: str = "model") -> Policy:
+    def load(
+        cls,
+        path: Path,
+        settings: ModelSettings | None = None,
+        chat_format: str = "model",
+        *,
+        rope_scaling: RopeScaling | None = None,
+    ) -> Policy:
         """A policy to sample from and to score with; nothing of it trains."""
         settings = settings or ModelSettings()
         compute = choose_compute(settings.precision)
-        policy = cls(path, _load(path, compute, compute.dtype), compute, settings, chat_format)
+        policy = cls(path, _load(path, compute, compute.dtype, rope_scaling), compute, settings, chat_format)
         policy.model.requires_grad_(False)
         return policy
 
@@ -89,13 +103,17 @@ class Policy:
         *,
         seed: int,
         chat_format: str = "model",
+        rope_scaling: RopeScaling | None = None,
     ) -> Policy:
         """A policy with adapters (or float32 weights, with rank 0) and an optimizer."""
         compute = choose_compute(settings.precision)
         dtype = compute.dtype if settings.lora_rank else torch.float32
         given = given_adapter(path, settings)
-        model = _load(weights_folder(path) if given else path, compute, dtype)
+        model = _load(weights_folder(path) if given else path, compute, dtype, rope_scaling)
         policy = cls(path, model, compute, settings, chat_format)
+        if settings.lora_rank:
+            end = policy.chat.stop_ids[0]
+            check_end_of_turn(policy.model.get_output_embeddings().weight, end, policy.tokenizer.decode([end]))
         prepare_training(policy.model, settings, seed, given)
         policy.updater = Updater(trained_parameters(policy.model), optimizer)
         return policy
@@ -107,6 +125,10 @@ class Policy:
         nn.init.zeros_(head.bias)
         self.value_head = head.to(self.compute.device)
         self.value_updater = Updater(self.value_head.named_parameters(), optimizer)
+
+    def add_residual_dropout(self, highest: float) -> None:
+        """In `forward_backward` alone, drop what sublayers add: nothing in the first layer, `highest` in the last."""
+        self.residual_dropout = ResidualDropout(self.model.base_model.layers, highest)
 
     # --- the four verbs ---
 
@@ -155,27 +177,44 @@ class Policy:
         return [result[i] for i in range(len(rows))]
 
     def forward_backward(
-        self, rows: Sequence[Row], loss: Callable[[Batch, Outputs], Loss], *, temperature: float = 1.0
+        self,
+        rows: Sequence[Row],
+        loss: Callable[[Batch, Outputs], Loss],
+        *,
+        temperature: float = 1.0,
+        dropout_seeds: Sequence[int] = (),
     ) -> dict[str, float]:
         """Add the gradient of the summed loss over all rows. Returns `loss`, the logged means and `count`.
 
         However the rows fall into micro-batches, the gradient is the same sum: `step` divides it by the count, once.
+        `dropout_seeds`: one a row, where residual dropout was added.
         """
-        return self.forward_backward_groups([[row] for row in rows], loss, temperature=temperature)
+        groups = [[row] for row in rows]
+        return self.forward_backward_groups(groups, loss, temperature=temperature, dropout_seeds=dropout_seeds)
 
     def forward_backward_groups(
-        self, groups: Sequence[Sequence[Row]], loss: Callable[[Batch, Outputs], Loss], *, temperature: float = 1.0
+        self,
+        groups: Sequence[Sequence[Row]],
+        loss: Callable[[Batch, Outputs], Loss],
+        *,
+        temperature: float = 1.0,
+        dropout_seeds: Sequence[int] = (),
     ) -> dict[str, float]:
         """As `forward_backward`, for a loss over groups of rows, such as pairs.
 
         The rows of a group come to `loss` side by side; `batch.rows` counts rows over all groups.
         """
         totals: dict[str, float] = {"loss": 0.0, "count": 0.0}
-        for batch in make_batches(groups, self.settings.micro_batch_tokens, self.compute.device):
-            result = loss(batch, self._outputs(batch, self.trunk.hidden(batch), temperature))
-            if not torch.isfinite(result.sum):
-                raise FloatingPointError(f"the loss of rows {batch.rows} is {result.sum.item()}")
-            result.sum.backward()
+        # With dropout each row goes its own way from the first token on: there is nothing to share.
+        alone = self.residual_dropout is not None
+        for batch in make_batches(
+            groups, self.settings.micro_batch_tokens, self.compute.device, share_beginnings=not alone
+        ):
+            with self._dropping(batch, dropout_seeds):
+                result = loss(batch, self._outputs(batch, self.trunk.hidden(batch), temperature))
+                if not torch.isfinite(result.sum):
+                    raise FloatingPointError(f"the loss of rows {batch.rows} is {result.sum.item()}")
+                result.sum.backward()
             totals["loss"] += result.sum.item()
             totals["count"] += result.count.item()
             for name, value in result.logs.items():
@@ -206,7 +245,8 @@ class Policy:
                 return self.logprobs(rows, temperature=temperature)
         if self.reference is None:
             dtype = next(self.model.parameters()).dtype
-            frozen = _load(self.path, self.compute, dtype).requires_grad_(False)
+            config = copy.deepcopy(self.model.config)  # not that on disk: positions may be scaled
+            frozen = _load(self.path, self.compute, dtype, config=config).requires_grad_(False)
             self.reference = Policy(self.path, frozen, self.compute, self.settings, self.chat_format)
         return self.reference.logprobs(rows, temperature=temperature)
 
@@ -243,6 +283,11 @@ class Policy:
     def _batches(self, rows: Sequence[Row]) -> list[Batch]:
         return make_batches([[row] for row in rows], self.settings.micro_batch_tokens, self.compute.device)
 
+    def _dropping(self, batch: Batch, seeds: Sequence[int]) -> AbstractContextManager[None]:
+        if self.residual_dropout is None:
+            return nullcontext()
+        return self.residual_dropout.acting(batch.segment_lengths, [seeds[row] for row in batch.rows])
+
     def _outputs(self, batch: Batch, hidden: Tensor, temperature: float) -> Outputs:
         trained = batch.loss_mask[0].nonzero()[:, 0]  # (N,)
         # (N, H), the states that predict the trained tokens. With full weights they are float32 out of autocast's last
@@ -273,5 +318,7 @@ def _scatter(values: Tensor, positions: Tensor, batch: Batch) -> Tensor:
     return full.index_put((positions,), values)[None]
 
 
-def _load(path: Path, compute: Compute, dtype: torch.dtype) -> nn.Module:
-    return load_pretrained(AutoModelForCausalLM, path, compute, dtype)
+def _load(path: Path, compute: Compute, dtype: torch.dtype, scaling: RopeScaling | None = None, **more: Any) -> Any:
+    if scaling is not None and scaling.type != "none":
+        more["config"] = scaled_config(path, scaling)
+    return load_pretrained(AutoModelForCausalLM, path, compute, dtype, **more)

@@ -70,6 +70,14 @@ def save_adapter_beside(
     tokenizer.save_pretrained(beside)
 
 
+def save_as_it_is(model: Any, tokenizer: Any, folder: Path, *, card: str) -> None:
+    """Write a causal language model in the number format that it has, its configuration and tokenizer as they are."""
+    state = merged_state(model, model.dtype)
+    if model.config.tie_word_embeddings:
+        state.pop("lm_head.weight", None)
+    _save(model, state, tokenizer, folder, card, model.dtype)
+
+
 def _save(
     model: nn.Module,
     state: dict[str, Tensor],

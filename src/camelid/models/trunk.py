@@ -168,7 +168,13 @@ def check_architecture(model: nn.Module) -> None:
 
 
 def load_pretrained(
-    auto_class: Any, path: Path, compute: Compute, dtype: torch.dtype, *, may_lack: Collection[str] = (), **more: Any
+    auto_class: Any,
+    path: Path,
+    compute: Compute,
+    dtype: torch.dtype | Literal["auto"],
+    *,
+    may_lack: Collection[str] = (),
+    **more: Any,
 ) -> Any:
     """A model of a transformers auto class: safetensors only, no code from the repository, our attention.
 
