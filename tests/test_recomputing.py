@@ -14,6 +14,7 @@ from camelid.models.trunk import ModelSettings
 from camelid.train.sft import loss
 
 LENGTHS = (7, 13, 5)
+EXTENTS = [(length, length) for length in LENGTHS]
 SHAPE = Shape(
     hidden=4, intermediate=8, layers=3, heads=2, kv_heads=1, head_width=2, vocabulary=10, has_head=False, file_bytes=4
 )
@@ -25,11 +26,20 @@ def rows():
     return [Row(row, [False] * 2 + [True] * (len(row) - 2), {"weights": torch.ones(len(row))}) for row in ids]
 
 
-def gradients(path, **settings):
+def with_one_beginning():
+    """The same rows behind 20 common tokens, which are computed once."""
+    more = [False] * 20
+    return [
+        Row([*range(50, 70), *row.ids], more + row.loss_mask, {"weights": torch.ones(20 + len(row.ids))})
+        for row in rows()
+    ]
+
+
+def gradients(path, made=rows, **settings):
     policy = Policy.load_for_training(path, ModelSettings(**settings), OptimizerSettings(), seed=0)
-    policy.forward_backward(rows(), loss)  # B of the adapters is zero: only now does A get a gradient
+    policy.forward_backward(made(), loss)  # B of the adapters is zero: only now does A get a gradient
     policy.step(1e-2, 1.0)
-    metrics = policy.forward_backward(rows(), loss)
+    metrics = policy.forward_backward(made(), loss)
     return metrics["loss"], {name: p.grad for name, p in policy.model.named_parameters() if p.grad is not None}
 
 
@@ -44,6 +54,16 @@ def test_loss_and_gradients_are_the_same_bit_by_bit(llama, rank, precision):
     assert with_all[1].keys() == kept[1].keys() and len(kept[1]) > 10
     for name, gradient in kept[1].items():
         assert torch.equal(with_all[1][name], gradient), name
+
+
+def test_a_common_beginning_is_computed_again_too(tied_llama):
+    settings = {"lora_rank": 0, "precision": "float32", "micro_batch_tokens": 60}
+    assert any(b.branches for b in Policy.load(tied_llama, ModelSettings(**settings))._batches(with_one_beginning()))
+    with_all, kept = (
+        gradients(tied_llama, with_one_beginning, checkpointing=how, **settings) for how in ("always", "never")
+    )
+    assert with_all[0] == kept[0]
+    assert all(torch.equal(with_all[1][name], gradient) for name, gradient in kept[1].items())
 
 
 def test_a_reward_model_and_layers_without_adapters(tied_llama):
@@ -103,13 +123,13 @@ def test_no_more_layers_than_the_memory_asks_for(tied_llama, monkeypatch):
     monkeypatch.setattr(recomputing, "free_bytes", lambda device: 10**12)
     whole, policy = saved_bytes(tied_llama, lora_rank=0, precision="float32")
     own = policy.model.base_model.layers[0].forward.wanted.__self__
-    assert own.layers(LENGTHS) == 0
+    assert own.layers(EXTENTS) == 0
     tokens, length = sum(LENGTHS), sum(n * n for n in LENGTHS) / sum(LENGTHS)
     own.room = own.training.kept_bytes(tokens, length, 1)
-    assert own.layers(LENGTHS) == 1
-    assert own.layers([2, 3]) == 0  # a smaller micro-batch fits as it is
+    assert own.layers(EXTENTS) == 1
+    assert own.layers([(2, 2), (3, 3)]) == 0  # a smaller micro-batch fits as it is
     own.room -= 1
-    assert own.layers(LENGTHS) == 2
+    assert own.layers(EXTENTS) == 2
     monkeypatch.setattr(recomputing, "free_bytes", lambda device: 0)
     assert saved_bytes(tied_llama, lora_rank=0, precision="float32")[0] < whole
 
