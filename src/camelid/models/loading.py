@@ -79,7 +79,7 @@ def resolve_model(name: str) -> Path:
         return folder
     if folder.exists():
         raise ValueError(f"{folder} is no model folder: it has no config.json")
-    if name.count("/") != 1:
+    if name.count("/") != 1 or name.startswith(("/", ".", "~")):
         raise ValueError(f"no model {name!r}: neither one of {', '.join(KNOWN)}, nor a folder, nor a Hugging Face id")
     from huggingface_hub import snapshot_download
 
