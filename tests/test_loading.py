@@ -43,7 +43,7 @@ def test_folders_that_are_no_models_are_refused(tmp_path):
         resolve_model(str(tmp_path))
     with pytest.raises(ValueError, match="no model 'smollm3': neither one of smollm2-135m"):
         resolve_model("smollm3")
-    with pytest.raises(ValueError, match="no model './gone'"):  # a path, not somebody's repository
+    with pytest.raises(ValueError, match=r"no model '\./gone'"):  # a path, not somebody's repository
         resolve_model("./gone")
 
 
