@@ -25,11 +25,11 @@ SIDES = ("ours", "theirs")
 
 
 def serve(answer: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-    """A side: answers jobs until there are no more, with its peak memory beside each answer."""
+    """A side: answers jobs until there are no more, with its peak memory beside each answer that has none."""
     replies, sys.stdout = sys.stdout, sys.stderr  # libraries talk on stdout
     for line in sys.stdin:
         reply = answer(json.loads(line))
-        reply["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        reply.setdefault("peak_bytes", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
         print(json.dumps(reply), file=replies, flush=True)
 
 
@@ -46,8 +46,8 @@ class Clock:
 class Side:
     """The other end of `serve`."""
 
-    def __init__(self, file: str, side: str, arguments: list[str]):
-        command = [sys.executable, file, "--side", side, *arguments]
+    def __init__(self, file: str, side: str, arguments: list[str], python: str = sys.executable):
+        command = [python, file, "--side", side, *arguments]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ask(self, **job: Any) -> dict[str, Any]:

@@ -21,22 +21,21 @@ would run over both (see models/chat.py), and TRL does not.
 
 from __future__ import annotations
 
-import argparse
-import datetime
 import hashlib
 import json
 import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from alternate import Side, parser, publish, serve
 
 PROCESSES = (1, 2, 3)
 
@@ -150,52 +149,26 @@ def cpu_seconds() -> float:
     return sum(u.ru_utime + u.ru_stime for u in used)
 
 
-def work(who: str, model: str, max_tokens: int) -> None:
-    """A worker: a JSON line in, a JSON line out."""
-    answers, sys.stdout = sys.stdout, sys.stderr  # libraries talk on stdout
-    side: Any = {"ours": Ours, "theirs": Theirs}[who](model, max_tokens)
-    for line in sys.stdin:
-        job = json.loads(line)
-        stages = side.prepare(job["file"], job["processes"])
-        next(stages)
-        start, cpu = time.perf_counter(), cpu_seconds()
-        prepared = next(stages)
-        seconds, cpu = time.perf_counter() - start, cpu_seconds() - cpu
-        hashes, tokens, trained = Counter(), 0, 0
-        for ids, mask in side.rows(prepared):
-            row = np.asarray(ids, dtype=np.int32), np.asarray(mask, dtype=bool)
-            hashes[hashlib.sha256(row[0].tobytes() + row[1].tobytes()).hexdigest()[:16]] += 1
-            tokens, trained = tokens + len(row[0]), trained + int(row[1].sum())
-        peak = max(resource.getrusage(w).ru_maxrss for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) * 1024
-        reply = {"seconds": seconds, "cpu_seconds": cpu, "peak_bytes": peak, "name": side.name, "hashes": hashes}
-        reply |= {"tokens": tokens, "trained": trained, "packs": len(prepared), **bare_of(job, model)}
-        del prepared
-        stages.close()
-        print(json.dumps(reply), file=answers, flush=True)
+def answer(side: Any, model: str, job: dict[str, Any]) -> dict[str, Any]:
+    stages = side.prepare(job["file"], job["processes"])
+    next(stages)
+    start, cpu = time.perf_counter(), cpu_seconds()
+    prepared = next(stages)
+    seconds, cpu = time.perf_counter() - start, cpu_seconds() - cpu
+    hashes, tokens, trained = Counter(), 0, 0
+    for ids, mask in side.rows(prepared):
+        row = np.asarray(ids, dtype=np.int32), np.asarray(mask, dtype=bool)
+        hashes[hashlib.sha256(row[0].tobytes() + row[1].tobytes()).hexdigest()[:16]] += 1
+        tokens, trained = tokens + len(row[0]), trained + int(row[1].sum())
+    peak = max(resource.getrusage(w).ru_maxrss for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) * 1024
+    reply = {"seconds": seconds, "cpu_seconds": cpu, "peak_bytes": peak, "name": side.name, "hashes": hashes}
+    reply |= {"tokens": tokens, "trained": trained, "packs": len(prepared), **bare_of(job, model)}
+    stages.close()
+    return reply
 
 
 def bare_of(job: dict[str, Any], model: str) -> dict[str, Any]:
     return {"bare": bare(model, job["file"])} if job.get("bare") else {}
-
-
-class Worker:
-    """The other end of `work`."""
-
-    def __init__(self, who: str, python: str, chosen: argparse.Namespace):
-        command = [python, __file__, "--worker", who, "--model", chosen.model, "--max-tokens", str(chosen.max_tokens)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def ask(self, **job: Any) -> dict[str, Any]:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(job) + "\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
-
-    def close(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
 
 
 def usable(data: Path, model: str, max_tokens: int) -> tuple[list[Any], Counter[str]]:
@@ -233,25 +206,24 @@ def usable(data: Path, model: str, max_tokens: int) -> tuple[list[Any], Counter[
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--data", default="")
-    parser.add_argument("--peer-python", default=sys.executable, help="an interpreter that has TRL")
-    parser.add_argument("--max-tokens", type=int, default=4096, help="length at which rows are cut, and of a pack")
-    parser.add_argument("--pieces", type=int, default=6)
-    parser.add_argument("--only", type=int, default=0, help="stop after so many pieces")
-    parser.add_argument("--out", default="")
-    parser.add_argument("--worker", default="", help=argparse.SUPPRESS)
-    chosen = parser.parse_args()
-    if chosen.worker:
-        return work(chosen.worker, chosen.model, chosen.max_tokens)
-    from tasks import machine
-
+    asked = parser(__doc__)
+    asked.add_argument("--peer-python", default=sys.executable, help="an interpreter that has TRL")
+    asked.add_argument("--max-tokens", type=int, default=4096, help="length at which rows are cut, and of a pack")
+    asked.add_argument("--pieces", type=int, default=6)
+    asked.add_argument("--only", type=int, default=0, help="stop after so many pieces")
+    chosen = asked.parse_args()
+    if chosen.side:
+        side: Any = {"ours": Ours, "theirs": Theirs}[chosen.side](chosen.model, chosen.max_tokens)
+        return serve(partial(answer, side, chosen.model))
     from camelid.types import write_records
 
     conversations, counts = usable(Path(chosen.data), chosen.model, chosen.max_tokens)
     print(f"{len(conversations)} conversations of {dict(counts)}", file=sys.stderr, flush=True)
-    workers = {"ours": Worker("ours", sys.executable, chosen), "theirs": Worker("theirs", chosen.peer_python, chosen)}
+    more = ["--model", chosen.model, "--max-tokens", str(chosen.max_tokens)]
+    workers = {
+        "ours": Side(__file__, "ours", more),
+        "theirs": Side(__file__, "theirs", more, chosen.peer_python),
+    }
     replies: dict[str, list[dict[str, Any]]] = {"ours": [], "theirs": []}
     megabytes, number_of = [], []
     with tempfile.TemporaryDirectory() as folder:
@@ -305,18 +277,8 @@ def main() -> None:
         "packs": {who: total(who, "packs") for who in replies},
         "same_rows": same / sum(number_of),
         "unit": "MB/s",
-        "machine": machine(),
-        "commit": subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True
-        ).stdout.strip(),
-        "date": datetime.date.today().isoformat(),
     }
-    print(json.dumps(result))
-    if chosen.out:
-        path = Path(chosen.out) / f"{machine()}.jsonl"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a") as file:
-            file.write(json.dumps(result) + "\n")
+    publish(result, chosen.out)
 
 
 if __name__ == "__main__":
