@@ -3,12 +3,13 @@
     python benchmarks/training.py --what sft --data DATA --model MODEL [--rows 300] [--pieces 6] [--out FOLDER]
 
 `--what`: sft and lora (LIMA and Alpaca rows mixed, assistant turns trained; more conversations with --add FILE), reward
-(HH pairs). Ours computes in bfloat16 over float32 weights and moments. TRL runs at the fastest of its formats and batch
-sizes tried on some rows first: pure bfloat16 (weights and moments too), bfloat16 over float32 weights, float32.
+and dpo (HH pairs). Ours computes in bfloat16 over float32 weights and moments. TRL runs at the fastest of its formats
+and batch sizes tried on some rows first: pure bfloat16 (weights and moments too), bfloat16 over float32 weights,
+float32.
 
 Tokenising is not timed (`benchmarks/data.py` does that). Real tokens are counted: what TRL pads is its own affair, and
-what we compute once for two rows counts twice. `peak_share`: operations that these tokens need without sharing (6 a
-weight and token, 4 below frozen weights), over those of a bare bfloat16 product in the same time.
+what we compute once for two rows counts twice. `peak_share`: operations that these tokens need (`operations`), over
+those of a bare bfloat16 product in the same time.
 """
 
 from __future__ import annotations
@@ -19,22 +20,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from alternate import SIDES, Clock, Side, compared, matmul_peak, parser, publish, serve, take_turns
+from alternate import SIDES, Side, compared, matmul_peak, parser, publish, serve, take_turns
+from training_sides import MAX_TOKENS, PAIRS, Ours, Theirs
 
 FILES = {
     "sft": ("conversations/lima.json", "conversations/alpaca_random_9k.json"),
     "lora": ("conversations/lima.json", "conversations/alpaca_random_9k.json"),
     "reward": ("preferences/hh_harmless_1800.jsonl.gz",),
+    "dpo": ("preferences/hh_harmless_1800.jsonl.gz",),
 }
-MAX_TOKENS = 1024
-BATCH = 16
 TRIAL = 16
 TRIED = [("bfloat16", 4), ("bfloat16", 8), ("bfloat16", 16), ("autocast", 8), ("float32", 8)]
 """TRL's formats and rows a pass."""
 
 
 def read_rows(chosen: Any) -> list[Any]:
-    """(ids, loss mask) of conversations, or (chosen ids, rejected ids), in a seeded order, mixed from the files."""
+    """(ids, loss mask) of conversations, or pairs of them, in a seeded order, mixed from the files in equal parts."""
     from transformers import AutoTokenizer
 
     from camelid.collect.readers import read
@@ -45,125 +46,23 @@ def read_rows(chosen: Any) -> list[Any]:
     files = [Path(chosen.data) / file for file in FILES[chosen.what]] + [Path(file) for file in chosen.add]
     draw, rows = random.Random(0), []
     for file in files:
-        want = Preference if chosen.what == "reward" else Conversation
+        want = Preference if chosen.what in PAIRS else Conversation
         found = draw.sample(read(file, want=want).rows, -(-chosen.rows // len(files)))
-        rows += [_pair(chat, row) if chosen.what == "reward" else _conversation(chat, row) for row in found]
+        rows += [_pair(chat, row) if chosen.what in PAIRS else _row(chat, row.messages, "assistant") for row in found]
     draw.shuffle(rows)
     return rows[: chosen.rows]
 
 
-def _conversation(chat: Any, row: Any) -> tuple[list[int], list[bool]]:
-    rendered = chat.render(row.messages, train_on="assistant", max_tokens=MAX_TOKENS)
-    return list(rendered.ids), list(rendered.loss_mask)
+def _row(chat: Any, messages: Any, train_on: str) -> tuple[list[int], list[bool]]:
+    rendered = chat.render(messages, train_on=train_on, max_tokens=MAX_TOKENS)
+    return list(map(int, rendered.ids)), list(map(bool, rendered.loss_mask))
 
 
-def _pair(chat: Any, row: Any) -> tuple[list[int], list[int]]:
+def _pair(chat: Any, row: Any) -> list[tuple[list[int], list[bool]]]:
     from camelid.types import Message
 
     wholes = [(*row.prompt, Message(role="assistant", content=text)) for text in (row.chosen, row.rejected)]
-    chosen, rejected = (list(chat.render(w, train_on="last", max_tokens=MAX_TOKENS).ids) for w in wholes)
-    return chosen, rejected
-
-
-class Ours:
-    def __init__(self, what: str, model: str):
-        from camelid import process
-
-        process.prepare()
-        from camelid.models.optimizer import OptimizerSettings
-        from camelid.models.policy import Policy
-        from camelid.models.reward_model import RewardModel
-        from camelid.models.trunk import ModelSettings
-
-        held = ModelSettings(lora_rank=16 if what == "lora" else 0)
-        path, optimizer = Path(model), OptimizerSettings()
-        self.model: Any = (
-            RewardModel.create(path, held, optimizer, num_layers=None, seed=0)
-            if what == "reward"
-            else Policy.load_for_training(path, held, optimizer, seed=0)
-        )
-        self.what = what
-
-    def train(self, rows: list[Any], **settings: Any) -> dict[str, Any]:
-        from camelid.models.batch import Row
-
-        if self.what == "reward":
-            batch = [tuple(Row(ids, [False] * len(ids)) for ids in pair) for pair in rows]
-        else:
-            batch = [Row(ids, mask) for ids, mask in rows]
-        clock, loss = Clock(), 0.0
-        for start in range(0, len(batch), BATCH):
-            metrics = self.model.forward_backward(batch[start : start + BATCH], self.loss())
-            self.model.step(1e-5, metrics["count"])
-            loss = loss or metrics["loss"]
-        return {**clock.read(), "loss": loss}
-
-    def loss(self) -> Any:
-        if self.what == "reward":
-            import torch
-
-            from camelid.functional.ranking import ranking_loss
-
-            return lambda chosen, rejected, which: ranking_loss(chosen, rejected, torch.zeros(len(chosen)))
-        from camelid.train.sft import loss
-
-        return loss
-
-
-class Theirs:
-    def __init__(self, what: str, model: str):
-        self.what, self.path = what, model
-        self.held: dict[str, Any] = {}
-
-    def train(self, rows: list[Any], *, precision: str, size: int) -> dict[str, Any]:
-        import torch
-        from datasets import Dataset
-        from peft import LoraConfig
-        from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
-        from trl import RewardConfig, RewardTrainer, SFTConfig, SFTTrainer
-
-        reward = self.what == "reward"
-        tokenizer = AutoTokenizer.from_pretrained(self.path)
-        if precision not in self.held:
-            auto: Any = AutoModelForSequenceClassification if reward else AutoModelForCausalLM
-            more = {"num_labels": 1} if reward else {}
-            dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-            self.held = {precision: auto.from_pretrained(self.path, dtype=dtype, **more)}
-            self.held[precision].config.pad_token_id = tokenizer.pad_token_id
-        common: dict[str, Any] = {
-            "output_dir": "unused",
-            "per_device_train_batch_size": size,
-            "gradient_accumulation_steps": BATCH // size,
-            "num_train_epochs": 1,
-            "learning_rate": 1e-5,
-            "lr_scheduler_type": "constant",
-            "gradient_checkpointing": False,
-            "train_sampling_strategy": "group_by_length",
-            "bf16": precision == "autocast",
-            "use_cpu": True,
-            "save_strategy": "no",
-            "report_to": "none",
-            "logging_steps": 1,
-            "disable_tqdm": True,
-            "max_length": MAX_TOKENS,
-        }
-        columns = ("chosen_ids", "rejected_ids") if reward else ("input_ids", "assistant_masks")
-        data = Dataset.from_dict({name: [list(map(int, row[i])) for row in rows] for i, name in enumerate(columns)})
-        trainer_class, config = (RewardTrainer, RewardConfig) if reward else (SFTTrainer, SFTConfig)
-        lora = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear") if self.what == "lora" else None
-        if lora is not None and hasattr(self.held[precision], "peft_config"):
-            lora = None  # the adapters of the piece before go on
-        trainer: Any = trainer_class(
-            model=self.held[precision],
-            args=config(**common),
-            train_dataset=data,
-            processing_class=tokenizer,
-            **({"peft_config": lora} if lora is not None else {}),
-        )
-        clock = Clock()
-        trainer.train()
-        self.held[precision] = trainer.model
-        return {**clock.read(), "loss": trainer.state.log_history[0]["loss"]}
+    return [_row(chat, whole, "last") for whole in wholes]
 
 
 def answer(side: Any, rows: list[Any], job: dict[str, Any]) -> dict[str, Any]:
@@ -171,15 +70,23 @@ def answer(side: Any, rows: list[Any], job: dict[str, Any]) -> dict[str, Any]:
 
 
 def operations(what: str, model: str, rows: list[Any]) -> float:
-    """Multiplications and additions with weights, without sharing; the head only where something is predicted."""
+    """Multiplications and additions that the tokens need without sharing; the head only where something is predicted.
+
+    Chowdhery et al. 2022 (PaLM, arXiv:2204.02311, appendix B): 6 a weight and token, and 12 a layer, token, number of
+    a query and token seen, of which a token sees half of its row on average. Frozen weights have no gradient: 4. DPO
+    needs the reference's forward pass as well, a third of that.
+    """
     from camelid.models.shape import Shape
 
     shape = Shape.read(Path(model))
-    factor = 4 if what == "lora" else 6
-    if what == "reward":
-        return factor * shape.trunk_parameters * sum(len(ids) for pair in rows for ids in pair)
-    trunk = factor * shape.trunk_parameters * sum(len(ids) for ids, _ in rows)
-    return trunk + factor * shape.head_parameters * sum(sum(mask) for _, mask in rows)
+    flat = [row for pair in rows for row in pair] if what in PAIRS else rows
+    lengths = [len(ids) for ids, _ in flat]
+    seen = sum(2 * shape.layers * shape.heads * shape.head_width * length**2 / 2 for length in lengths)
+    head = 0 if what == "reward" else shape.head_parameters * sum(sum(mask) for _, mask in flat)
+    weights = shape.trunk_parameters * sum(lengths) + head
+    if what == "lora":
+        return 4 * weights + 6 * seen
+    return (8 if what == "dpo" else 6) * (weights + seen)
 
 
 def main() -> None:
@@ -216,8 +123,8 @@ def main() -> None:
         side.close()
     import trl
 
-    pairs = chosen.what == "reward"
-    tokens = sum(len(ids) for pair in rows for ids in pair) if pairs else sum(len(ids) for ids, _ in rows)
+    pairs = chosen.what in PAIRS
+    tokens = sum(len(ids) for row in rows for ids, _ in (row if pairs else [row]))
     result = compared(replies, len(rows) if pairs else tokens, "pairs" if pairs else "real tokens")
     seconds = sum(reply["seconds"] for reply in replies["ours"])
     publish(

@@ -24,11 +24,12 @@ from camelid.models.fused import d_gated, gated, is_gated_block
 def hold_master_weights(model: Any, dtype: torch.dtype) -> None:
     """Let the linear layers, gated blocks and embeddings of `model` multiply in `dtype`; the weights are float32."""
     for module in model.modules():
+        kind = type(module)
         if is_gated_block(module) and _is_plain(module):
             module.forward = partial(_gated_block, module, dtype)
-        elif type(module) is nn.Linear:
+        elif kind is nn.Linear:
             module.forward = partial(_linear, module, dtype)
-        elif type(module) is nn.Embedding and module.max_norm is None and not module.scale_grad_by_freq:
+        elif kind is nn.Embedding and module.max_norm is None and not module.scale_grad_by_freq:
             module.forward = partial(_embedding, module)
 
 
