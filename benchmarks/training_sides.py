@@ -72,7 +72,7 @@ class Ours:
         if self.what == "reward":
             return self.model.forward_backward(batch, lambda a, b, which: ranking_loss(a, b, torch.zeros(len(a))))
         if self.what == "dpo":
-            s = dpo.DpoSettings(preferences=Path("unused"))
+            s = dpo.DpoSettings()
             loss = partial(dpo.pair_loss, s=s, offsets=[0.0] * len(batch))
             return self.model.forward_backward_groups(batch, loss)
         return self.model.forward_backward(batch, sft.loss)
