@@ -5,6 +5,7 @@ import random
 import pytest
 import torch
 
+from camelid.functional import logprobs
 from camelid.functional.logprobs import scores_of_targets, token_logprobs
 from camelid.models import prefix_tree
 from camelid.models.likelihood import row_scores
@@ -113,14 +114,15 @@ def test_greedy_tokens_are_told_from_others(tied_llama):
     assert scores[1].likeliest.tolist()[:2] == [True, False]
 
 
-def test_blocks_of_the_vocabulary_give_the_whole_softmax():
+def test_blocks_of_the_vocabulary_give_the_whole_softmax(monkeypatch):
+    monkeypatch.setattr(logprobs, "BLOCK", 16)
     torch.manual_seed(0)
     hidden, weight, bias = torch.randn(5, 8) * 3, torch.randn(50, 8), torch.randn(50)
     index, targets = torch.tensor([0, 0, 4, 2]), torch.tensor([0, 49, 7, 16])
     logits = hidden @ weight.T + bias
     targets[3] = logits[2].argmax()
-    logprobs, likeliest = scores_of_targets(hidden, weight, index, targets, bias=bias, block=16)
-    torch.testing.assert_close(logprobs, token_logprobs(logits[index], targets))
+    chosen, likeliest = scores_of_targets(hidden, weight, index, targets, bias=bias)
+    torch.testing.assert_close(chosen, token_logprobs(logits[index], targets))
     assert likeliest.tolist() == (logits[index].argmax(-1) == targets).tolist()
     assert likeliest[3]
 

@@ -5,6 +5,7 @@ import torch
 
 from camelid.models import recomputing
 from camelid.models.batch import Row
+from camelid.models.master_weights import in_format
 from camelid.models.memory import Training
 from camelid.models.optimizer import OptimizerSettings
 from camelid.models.policy import Policy
@@ -84,7 +85,8 @@ def test_a_reward_model_and_layers_without_adapters(tied_llama):
 def saved_bytes(path, **settings):
     """Bytes that a forward pass keeps for the backward pass, a storage counted once, weights left out."""
     policy = Policy.load_for_training(path, ModelSettings(**settings), OptimizerSettings(), seed=0)
-    weights = {p.untyped_storage().data_ptr() for p in policy.model.parameters()}
+    cast = [in_format(p, policy.compute.dtype) for p in policy.model.parameters()]  # kept beside the weights anyway
+    weights = {p.untyped_storage().data_ptr() for p in [*policy.model.parameters(), *cast]}
     kept = {}
 
     def pack(tensor):
@@ -102,9 +104,9 @@ def saved_bytes(path, **settings):
 
 def test_a_layer_that_is_computed_again_keeps_its_input_alone(tied_llama):
     kept, _ = saved_bytes(tied_llama, lora_rank=0, precision="float32", checkpointing="always")
-    # Two inputs of 25 x 32 float32; after the layers the last norm keeps two states of that size and a factor a token;
-    # and there are the ids of 25 tokens. Cosines and sines, which all layers share, are not seen by the hook.
-    assert kept == 2 * 25 * 32 * 4 + 2 * 25 * 32 * 4 + 25 * 4 + 25 * 8
+    # Two inputs of 25 x 32 float32; after the layers the last norm keeps its input and a factor a token; and there are
+    # the ids of 25 tokens. Cosines and sines, which all layers share, are not seen by the hook.
+    assert kept == 2 * 25 * 32 * 4 + 25 * 32 * 4 + 25 * 4 + 25 * 8
 
 
 @pytest.mark.parametrize(("rank", "precision"), [(0, "float32"), (0, "bfloat16"), (4, "float32"), (4, "bfloat16")])
@@ -115,7 +117,9 @@ def test_what_a_layer_keeps_is_what_is_counted(tied_llama, rank, precision):
     [layer] = {layer.forward.wanted.__self__ for layer in policy.model.base_model.layers}
     training = layer.training
     tokens, length = sum(LENGTHS), sum(n * n for n in LENGTHS) / sum(LENGTHS)
-    counted = 2 * tokens * (training.layer_bytes(length) - training.input_bytes) + training.copied_bytes
+    counted = 2 * tokens * (training.layer_bytes(length) - training.input_bytes)
+    if rank and precision == "bfloat16":
+        counted += 2 * training.trained  # copies of the adapters, which are large beside so small a layer
     assert never - always == pytest.approx(counted, rel=0.15)
 
 

@@ -96,10 +96,10 @@ class Cost:
         self._hold(shape, shape.parameters * self.device.number_bytes)
 
     def load_for_training(self, shape: Shape, model: ModelSettings) -> None:
-        """Hold a model with adapters, or with rank 0 all of it in float32, and the optimizer's moments."""
+        """Hold a model with adapters, or with rank 0 all of it in float32, its gradients and moments."""
         training = self._training(shape, model)
         self._hold(shape, training.weight_bytes)
-        self.held_bytes += training.optimizer_bytes
+        self.held_bytes += training.optimizer_bytes + training.copied_bytes
         self.seconds += file_seconds(shape)  # saving what was trained
 
     def score(
@@ -130,16 +130,12 @@ class Cost:
         """
         training, room = self._training(shape, model), model.micro_batch_tokens
         at_once = min(room, step_tokens) if step_tokens == step_tokens else room
-        head = training.head_bytes if with_head else 0.0
-        if logit_bytes:
-            head += LOGIT_ROWS * shape.vocabulary * (logit_bytes - 8 - self.device.number_bytes)
+        head = training.head_bytes(at_once) if with_head else 0.0
+        if logit_bytes:  # a head that trains has its gradient summed, of the chunk, and a copy of itself besides
+            whole = shape.head_parameters * (8 + self.device.number_bytes) if training.is_full else 0
+            head = LOGIT_ROWS * shape.vocabulary * logit_bytes + whole
         recomputed = self._recomputed(training, model, at_once, length, head)
-        kept = training.kept_bytes(at_once, length, recomputed) + training.copied_bytes + head
-        # A tied embedding's gradient: from the head, from the rows, and their sum. AdamW's own temporaries are fewer.
-        embedding = 12 * shape.head_parameters if training.is_full else 0
-        # Where a step is one micro-batch, gradients come only as activations go.
-        come = training.optimizer_bytes / 3 if step_tokens <= room else 0.0
-        self._work(max(kept, embedding + come) - come / self.device.slack)
+        self._work(training.kept_bytes(at_once, length, recomputed) + head)
 
         self.trained_tokens += tokens
         backward = training.layers / shape.layers * (2 if training.is_full else 1)  # full: gradients of the weights too
@@ -179,9 +175,9 @@ class Cost:
         """Layers that will be computed again, as `models.recomputing` decides it."""
         number = training.layers if model.checkpointing == "always" else 0
         if model.checkpointing == "auto" and self.device.memory_bytes is not None:
-            free = self.device.memory_bytes - self.device.process_bytes - self.held_bytes + training.optimizer_bytes
-            to_come = training.optimizer_bytes + training.copied_bytes + head
-            number = training.layers_to_recompute(tokens, length, max(USABLE * free - to_come, 0.0))
+            to_come = training.optimizer_bytes + training.copied_bytes
+            free = self.device.memory_bytes - self.device.process_bytes - self.held_bytes + to_come
+            number = training.layers_to_recompute(tokens, length, max(USABLE * free - to_come - head, 0.0))
         self.recomputed = {"layers": number, "of": training.layers}
         return number
 

@@ -5,6 +5,7 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from camelid.functional import logprobs as logprobs_module
 from camelid.functional.logprobs import chunked_entropies, chunked_logprobs, token_entropy, token_logprobs
 
 
@@ -52,7 +53,8 @@ def head(seed: int, dtype: torch.dtype = torch.float32, width: int = 8):
 
 @pytest.mark.parametrize("head_trains", [True, False])
 @pytest.mark.parametrize("chunk_tokens", [1, 5, 23, 100])
-def test_chunked_equals_unchunked_in_values_and_gradients(chunk_tokens, head_trains):
+def test_chunked_equals_unchunked_in_values_and_gradients(chunk_tokens, head_trains, monkeypatch):
+    monkeypatch.setattr(logprobs_module, "BLOCK", chunk_tokens)
     hidden, weight, bias, targets, a = head(0)
     weight.requires_grad_(head_trains)
     bias.requires_grad_(head_trains)
@@ -89,28 +91,41 @@ def test_no_logits_are_kept_for_the_backward_pass(head_trains):
     assert not [shape for shape in shapes if len(shape) == 2 and shape[1] == 37]
 
 
-class LargestLogits(TorchDispatchMode):
-    """Remembers the most rows of logits that any one operation returned."""
+class LargestProduct(TorchDispatchMode):
+    """Remembers the most numbers that any one operation returned, other than copies of the weight or the states."""
 
-    rows = 0
+    numbers = 0
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         result = function(*args, **(kwargs or {}))
-        if isinstance(result, torch.Tensor) and result.ndim == 2 and result.shape[1] == 37:
-            self.rows = max(self.rows, len(result))
+        if isinstance(result, torch.Tensor) and 3 not in result.shape:
+            self.numbers = max(self.numbers, result.numel())
         return result
 
 
-@pytest.mark.parametrize("head_trains", [True, False])
-def test_neither_pass_ever_makes_more_than_a_chunk_of_logits(head_trains):
-    # A width below the chunk, so that the transposed weight, (3, 37), is not taken for the largest logits.
+@pytest.mark.parametrize(("head_trains", "most"), [(True, 23 * 5), (False, 5 * 37)])
+def test_neither_pass_ever_makes_more_than_a_chunk_of_logits(head_trains, most, monkeypatch):
+    """A trained head: all 23 states with 5 tokens of the vocabulary at a time. A frozen one: 5 states with all 37."""
+    monkeypatch.setattr(logprobs_module, "BLOCK", 5)
     hidden, weight, bias, targets, _ = head(1, width=3)
     weight.requires_grad_(head_trains)
     bias.requires_grad_(head_trains)
-    with LargestLogits() as largest:
+    with LargestProduct() as largest:
         chunked_logprobs(hidden, weight, targets, bias=bias, chunk_tokens=5).sum().backward()
-        chunked_entropies(hidden, weight, bias=bias, chunk_tokens=5)
-    assert largest.rows == 5
+        if not head_trains:
+            chunked_entropies(hidden, weight, bias=bias, chunk_tokens=5)
+    assert largest.numbers == most
+
+
+def test_a_weights_gradient_can_be_added_to_what_is_there(monkeypatch):
+    monkeypatch.setattr(logprobs_module, "BLOCK", 5)
+    hidden, weight, _, targets, a = head(3)
+    (a * token_logprobs(hidden @ weight.T, targets)).sum().backward()
+    into = torch.ones_like(weight)
+    again = hidden.detach().requires_grad_()
+    (a * chunked_logprobs(again, weight.detach(), targets, weight_gradient=into)).sum().backward()
+    torch.testing.assert_close(into - 1, weight.grad, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(again.grad, hidden.grad, atol=1e-5, rtol=1e-5)
 
 
 def test_bfloat16_hidden_states_with_a_float32_head():

@@ -20,7 +20,9 @@ GRADIENT_BYTES = 4
 WRITTEN_OUT_BELOW = 256
 """Longest segment, in tokens, whose attention scores are written out on a CPU (`attention.PLAIN_BELOW`)."""
 LOGIT_ROWS = 256
-"""Rows of logits alive at once outside of sampling: `functional.logprobs` works in chunks of so many."""
+"""Rows of a frozen head's logits alive at once outside of sampling (`functional.logprobs`, `chunk_tokens`)."""
+LOGIT_BLOCK = 1024
+"""Tokens of the vocabulary whose logits of a head that trains are alive at once (`functional.logprobs.BLOCK`)."""
 
 
 @dataclass(frozen=True)
@@ -71,22 +73,22 @@ class Training:
 
     @property
     def copied_bytes(self) -> float:
-        """Autocast's copies of float32 weights in the products' format, kept until the backward pass has used them."""
+        """The float32 weights once more in the products' format (`master_weights.in_format`)."""
         cast = self.is_full and self.number_bytes < 4
-        return self.number_bytes * self.shape.trunk_parameters if cast else 0.0
+        return self.number_bytes * (self.shape.trunk_parameters + self.shape.head_parameters) if cast else 0.0
 
     def layer_bytes(self, length: float) -> float:
         """What a layer keeps of a token for the backward pass, in segments of `length` tokens.
 
-        The norms: what they normalise and, to train their weights, the normalised states, in float32. The inputs of
-        linear maps: under autocast each of five has a copy of its own. Attention: queries, keys, values, weights or
-        what a kernel keeps instead, its output. The gated MLP: gate, its activation, up, their product.
+        The norms: what they normalise, float32 in training of full weights. What they answer, which linear maps read.
+        Attention: queries, keys, values, weights or what a kernel keeps instead, its output. The gated MLP: gate and
+        up and, beside adapters, their product.
         """
         s, b = self.shape, self.number_bytes
         queries, keys = s.heads * s.head_width, s.kv_heads * s.head_width
-        norms = 2 * s.hidden * 4 * (2 if self.is_full else 1)
-        inputs = (5 if self.is_full and b < 4 else 2) * s.hidden * b
-        mlp = 4 * s.intermediate * b
+        norms = 2 * (self.input_bytes + 4)
+        inputs = 2 * s.hidden * b
+        mlp = (2 if self.is_full else 3) * s.intermediate * b
         adapters = 0 if self.is_full else 7 * self.lora_rank * b
         return norms + inputs + self._attention_bytes(queries, keys, length) + mlp + adapters
 
@@ -116,11 +118,10 @@ class Training:
         saved = tokens * (self.layer_bytes(length) - self.input_bytes)
         return min(math.ceil(over / saved), self.layers)
 
-    @property
-    def head_bytes(self) -> float:
-        """Around the logits of a chunk: the logits in both formats and their exponentials or gradients.
+    def head_bytes(self, rows: float) -> float:
+        """Around the logits that are alive at once, in both formats, and their exponentials or gradients.
 
-        A head that trains also has its gradient, summed and of the chunk, and a copy in the products' format.
+        A frozen head: all of the vocabulary for some rows. One that trains: a block of it for all of the `rows`.
         """
-        logits = LOGIT_ROWS * self.shape.vocabulary * (8 + self.number_bytes)
-        return logits + (self.shape.head_parameters * (8 + self.number_bytes) if self.is_full else 0)
+        shape = (rows, LOGIT_BLOCK) if self.is_full else (LOGIT_ROWS, self.shape.vocabulary)
+        return shape[0] * shape[1] * (8 + self.number_bytes)

@@ -19,6 +19,7 @@ from camelid.models.chat import load_chat_format
 from camelid.models.checkpointing import load_state, save_state
 from camelid.models.compute import Compute, choose_compute
 from camelid.models.loading import tokenizer_folder, weights_folder
+from camelid.models.master_weights import gradient_of, in_format
 from camelid.models.new_tokens import check_end_of_turn
 from camelid.models.optimizer import OptimizerSettings, Updater
 from camelid.models.residual_dropout import ResidualDropout
@@ -294,7 +295,14 @@ class Policy:
         # norm, and the head, the largest product of all, would be multiplied in float32.
         before = hidden[0, trained - 1].to(self.compute.dtype)
         head = self.model.get_output_embeddings()
-        logprobs = chunked_logprobs(before, head.weight, batch.ids[0, trained], bias=head.bias, temperature=temperature)
+        logprobs = chunked_logprobs(
+            before,
+            in_format(head.weight, self.compute.dtype),
+            batch.ids[0, trained],
+            bias=head.bias,
+            temperature=temperature,
+            weight_gradient=gradient_of(head.weight) if head.weight.requires_grad else None,
+        )
         values = None
         if self.value_head is not None:
             values = _scatter(self.value_head(before.float())[:, 0], trained, batch)
@@ -304,7 +312,8 @@ class Policy:
         trained = batch.loss_mask[0].nonzero()[:, 0]
         head = self.model.get_output_embeddings()
         before = hidden[0, trained - 1].to(self.compute.dtype)
-        entropies = chunked_entropies(before, head.weight, bias=head.bias, temperature=temperature)
+        weight = in_format(head.weight, self.compute.dtype)
+        entropies = chunked_entropies(before, weight, bias=head.bias, temperature=temperature)
         return _scatter(entropies, trained, batch)
 
     def _training(self) -> Updater:

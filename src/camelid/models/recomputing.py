@@ -33,6 +33,7 @@ class Recomputing:
 
     def __init__(self, layers: Sequence[nn.Module], training: Training, settings: ModelSettings, device: torch.device):
         self.training = training
+        self.micro_batch_tokens = settings.micro_batch_tokens
         self.always = settings.checkpointing == "always"
         self.device = device
         self.room: float | None = None
@@ -48,7 +49,8 @@ class Recomputing:
         if self.always:
             return self.training.layers
         if self.room is None:
-            still_to_come = self.training.optimizer_bytes + self.training.copied_bytes + self.training.head_bytes
+            still_to_come = self.training.optimizer_bytes + self.training.copied_bytes
+            still_to_come += self.training.head_bytes(self.micro_batch_tokens)
             self.room = max(USABLE * free_bytes(self.device) - still_to_come, 0.0)
         tokens = sum(width for width, _ in extents)
         # Weights of attention are counted by what a token sees: the mean over tokens, not over segments.

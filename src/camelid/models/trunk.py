@@ -17,9 +17,11 @@ from camelid.models.adapter_config import is_adapter
 from camelid.models.adapter_files import AdapterFile, attach, merge, read_adapter
 from camelid.models.batch import Batch
 from camelid.models.compute import Compute, Precision, choose_compute
+from camelid.models.fused import fuse
 from camelid.models.loading import weights_folder
 from camelid.models.lora import START, TRAINED, has_adapter, using
 from camelid.models.lora_targets import add_lora
+from camelid.models.master_weights import hold_master_weights
 from camelid.models.memory import Training
 from camelid.models.recomputing import Recomputing
 from camelid.models.shape import Shape
@@ -135,9 +137,13 @@ def prepare_training(model: Any, settings: ModelSettings, seed: int, given: Adap
             targets=settings.lora_targets,
             seed=seed,
         )
+    dtype = choose_compute(settings.precision).dtype
+    fuse(model.base_model, dtype)
+    if settings.lora_rank == 0:
+        hold_master_weights(model, dtype)
     if settings.checkpointing != "never":
         shape = Shape.of(model.config.to_dict(), type(model).__name__)
-        training = Training.of(shape, settings, choose_compute(settings.precision).dtype.itemsize)
+        training = Training.of(shape, settings, dtype.itemsize)
         Recomputing(model.base_model.layers, training, settings, next(model.parameters()).device)
 
 
