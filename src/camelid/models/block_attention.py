@@ -143,7 +143,7 @@ def _padded(length: int) -> int:
 def _queries(x: Tensor, groups: int, block: Block, scale: float = 1.0) -> Tensor:
     """(S, L, heads, D) -> (S groups, M, D): a block's tokens; the heads that share keys are rows beside each other."""
     x = x[:, block.start : block.end].unflatten(2, (groups, -1)).transpose(1, 2)
-    # Scaled before the product, as in the cached attention: rollouts and training round alike.
+    # The copy into this order is needed anyway, and scales without a pass of its own.
     return torch.mul(x, scale, out=x.new_empty(x.shape)).view(x.shape[0] * groups, -1, x.shape[-1])
 
 
