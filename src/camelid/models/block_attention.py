@@ -127,7 +127,7 @@ def _blocks(key: Tensor, window: int | None) -> list[Block]:
     for start in range(0, length, size):
         end = min(start + size, length)
         first = 0 if window is None else max(start - window + 1, 0) // LINE * LINE
-        blocks.append(Block(start, end, first, _padded(end)))
+        blocks.append(Block(start, end, first, padded(end)))
     return blocks
 
 
@@ -136,7 +136,8 @@ def _size(x: Tensor) -> int:
     return COLUMN // x.element_size()
 
 
-def _padded(length: int) -> int:
+def padded(length: int) -> int:
+    """To a full line."""
     return -(-length // LINE) * LINE
 
 
@@ -156,7 +157,7 @@ def _put(out: Tensor, groups: int, block: Block, part: Tensor) -> None:
 def _keys(x: Tensor) -> Tensor:
     """(S, L, groups, D) -> (S groups, L to a full line, D)."""
     rows, length, groups, width = x.shape
-    result = x.new_zeros(rows, groups, _padded(length), width)
+    result = x.new_zeros(rows, groups, padded(length), width)
     result[:, :, :length] = x.transpose(1, 2)
     return result.flatten(0, 1)
 
