@@ -10,7 +10,9 @@ P = softmax(scale Q K'), O = P V and dO the gradient of O (Dao et al. 2022, arXi
 A block holds whole rows of P, so nothing is merged from parts of a row: softmax's own kernels serve, which are faster
 than exp(S - logsumexp), and with the second form of D neither O nor the logsumexp is kept. Up to `KEPT_BELOW` tokens P
 is kept for the backward pass; above, it is computed again, and memory grows with the length, not with its square.
-`benchmarks/attention.py` compares.
+Measured on 2 busy cores in bfloat16, SmolLM2, one layer, forward and backward, medians of 9 (`benchmarks/attention.py`),
+against scores written out up to 256 tokens and torch's kernel in float32 above: 1 segment of 1,024 tokens 30.2 instead of
+52.5 ms, 2 of 512 21.8 (34.1), 4 of 256 10.9 (16.3), 5 of 200 9.1 (9.5), 10 of 94 5.8 (7.5), 32 of 32 3.8 (3.4).
 """
 
 from __future__ import annotations
@@ -71,7 +73,7 @@ class _BlockAttention(torch.autograd.Function):
         scratch, other = None if kept else _scratch(query, keys), _scratch(query, keys)
         d_query = torch.empty_like(query, memory_format=torch.contiguous_format)
         blocks = _blocks(key, window)
-        # Sums over several blocks in float32: rounded once, as one large product would be.
+        # Sums over several blocks in float32, or every block would round the whole sum once more.
         wide = key.dtype if len(blocks) == 1 else torch.promote_types(key.dtype, torch.float32)
         d_keys, d_values = torch.zeros_like(keys, dtype=wide), torch.zeros_like(values, dtype=wide)
         for i, block in enumerate(blocks):
@@ -105,7 +107,7 @@ def _weights(queries: Tensor, keys: Tensor, block: Block, window: int | None, sc
     return torch.softmax(scores, -1, out=scores)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _hidden(rows: int, columns: int, before: int, heads: int, window: int | None, dtype: torch.dtype) -> Tensor:
     """(rows heads, columns): -inf where query i, which stands at key `before` + i, does not see key j, else 0."""
     distance = before + torch.arange(rows)[:, None] - torch.arange(columns)
