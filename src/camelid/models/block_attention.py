@@ -10,9 +10,10 @@ P = softmax(scale Q K'), O = P V and dO the gradient of O (Dao et al. 2022, arXi
 A block holds whole rows of P, so nothing is merged from parts of a row: softmax's own kernels serve, which are faster
 than exp(S - logsumexp), and with the second form of D neither O nor the logsumexp is kept. Up to `KEPT_BELOW` tokens P
 is kept for the backward pass; above, it is computed again, and memory grows with the length, not with its square.
-Measured on 2 busy cores in bfloat16, SmolLM2, one layer, forward and backward, medians of 9 (`benchmarks/attention.py`),
-against scores written out up to 256 tokens and torch's kernel in float32 above: 1 segment of 1,024 tokens 30.2 instead of
-52.5 ms, 2 of 512 21.8 (34.1), 4 of 256 10.9 (16.3), 5 of 200 9.1 (9.5), 10 of 94 5.8 (7.5), 32 of 32 3.8 (3.4).
+Measured on 2 busy cores in bfloat16, SmolLM2, one layer, forward and backward, medians of 9
+(`benchmarks/attention.py`), against scores written out up to 256 tokens and torch's kernel in float32 above: 1 segment
+of 1,024 tokens 30.2 instead of 52.5 ms, 2 of 512 21.8 (34.1), 4 of 256 10.9 (16.3), 5 of 200 9.1 (9.5), 10 of 94 5.8
+(7.5), 32 of 32 3.8 (3.4).
 """
 
 from __future__ import annotations
