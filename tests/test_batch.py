@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 
 from camelid.functional.packing import position_ids
 from camelid.functional.sft import sft_loss
-from camelid.models import attention
+from camelid.models import attention, block_attention
 from camelid.models.batch import Batch, Row, make_batches
 from camelid.models.optimizer import OptimizerSettings
 from camelid.models.policy import Loss, Outputs, Policy
@@ -124,15 +124,16 @@ def test_packed_rows_have_the_logprobs_of_rows_by_themselves_and_of_transformers
 
 
 @pytest.mark.parametrize("architecture", ["LlamaForCausalLM", "MistralForCausalLM"])
-def test_long_and_short_segments_go_different_ways_to_the_same_attention(tmp_path, monkeypatch, architecture):
-    """Segments above PLAIN_BELOW go to the kernel, shorter ones do not; the second model has a sliding window."""
+def test_segments_of_one_and_of_many_blocks_have_the_same_attention(tmp_path, monkeypatch, architecture):
+    """Up to KEPT_BELOW tokens weights are kept, of more they are not; the second model has a sliding window."""
     more = {"sliding_window": 6} if architecture.startswith("Mistral") else {}
     folder = write_tiny_llama(tmp_path, architecture=architecture, **more)
     rows = random_rows([30, 28, 12, 5, 4])
     expected = [own_logprobs(folder, row) for row in rows]
     gradient_of = {}
     for limit in (0, 10, 256):
-        monkeypatch.setattr(attention, "PLAIN_BELOW", limit)
+        monkeypatch.setattr(block_attention, "KEPT_BELOW", limit)
+        monkeypatch.setattr(block_attention, "COLUMN", 4 * max(limit, 4))  # blocks of 4, 10 and 256 queries
         policy = Policy.load(folder, ModelSettings(precision="float32"))
         for got, want in zip(policy.logprobs(rows), expected, strict=True):
             torch.testing.assert_close(got, want, atol=1e-5, rtol=0)

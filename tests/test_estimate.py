@@ -96,12 +96,13 @@ def test_memory_of_a_step_by_hand():
     """Hidden 4, MLP 8, 2 heads and 1 key head of width 2; 3 layers; full weights in float32 on a CPU."""
     shape = Shape(4, 8, 3, 2, 1, 2, 10, False, 4)
     training = Training.of(shape, FULL, 4)
-    # Norms 2 x (4 + 1), inputs of linear maps 2 x 4, attention 2 x 4 + 2 x 2 + weights 2 x 10, MLP 2 x 8: 66 numbers.
-    assert training.layer_bytes(10) == 66 * 4
+    # Norms 2 x (4 + 1), inputs of linear maps 2 x 4, attention 2 x 4 + 2 x 2 + weights 2 x 32 (10 keys fill a
+    # line of 32), MLP 2 x 8: 110 numbers.
+    assert training.layer_bytes(10) == 110 * 4
     assert training.input_bytes == 4 * 4
     # Products in bfloat16: norms as before, the rest in two bytes; weights are copied.
     mixed = Training.of(shape, FULL, 2)
-    assert mixed.layer_bytes(10) == 10 * 4 + (8 + 32 + 16) * 2
+    assert mixed.layer_bytes(10) == 10 * 4 + (8 + 76 + 16) * 2
     # A layer: q and o 4 x 4, k and v 4 x 2, MLP 3 x 4 x 8. The head: 10 x 4.
     assert mixed.copied_bytes == 2 * (432 + 40)
     assert training.copied_bytes == 0

@@ -1,9 +1,8 @@
 """Attention over packed rows and over a slot cache, for any transformers model that has the attention interface.
 
 Sequences are laid end to end in one row, without padding, and each attends to itself only. For the attention alone,
-segments of like length are stood side by side as the rows of a tile: one product serves many segments.
-Measured on 2 busy cores, 20 segments of 94 tokens on average, SmolLM2, one layer, median of 12
-(`benchmarks/attention.py`): a kernel call a segment 57.9 ms forward and backward, tiles 32.4; forward 15.0 and 13.6.
+segments of like length are stood side by side as the rows of a tile: one product serves many segments. On a CPU a tile
+is attended by blocks (`block_attention.py`, with what that gains), on a GPU by torch's kernel.
 """
 
 from __future__ import annotations
@@ -16,14 +15,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from camelid.models.block_attention import block_attention
 from camelid.models.cached_attention import cached_attention
 from camelid.models.tree_attention import Tree, tree_attention
 
 NAME = "camelid"
 ALIKE = 0.75
 """Segments share a tile if the shortest has at least this share of the longest's length."""
-PLAIN_BELOW = 256
-"""Longest tile, in tokens, whose scores are written out; the memory for them grows with the square."""
 
 
 def attention(
@@ -76,6 +74,8 @@ class Tile(NamedTuple):
     """(S L,) where each token of the rectangle comes from; padding comes from anywhere."""
     padding: Tensor
     """(n,) the places of the padding."""
+    start: int
+    """Where the longest segment begins in the row."""
 
 
 class Tiles(NamedTuple):
@@ -106,17 +106,24 @@ def _tiles(lengths: tuple[int, ...], device: torch.device) -> Tiles:
         back[source[real]] = offset + real.nonzero()[:, 0]
         offset += len(source)
         source[~real] = 0
-        tiles.append(Tile((len(group), width), source.to(device), (~real).nonzero()[:, 0].to(device)))
+        tiles.append(Tile((len(group), width), source.to(device), (~real).nonzero()[:, 0].to(device), starts[group[0]]))
     return Tiles(tiles, back.to(device))
 
 
 def _spread(x: Tensor, tiles: Tiles) -> list[Tensor]:
-    """(T, heads, D) -> (S, L, heads, D) of each tile."""
-    return [x.index_select(0, tile.source).view(*tile.shape, *x.shape[1:]) for tile in tiles.tiles]
+    """(T, heads, D) -> (S, L, heads, D) of each tile; a segment alone in its tile lies there as it is needed."""
+    return [
+        x.narrow(0, tile.start, tile.shape[1])[None]
+        if tile.shape[0] == 1
+        else x.index_select(0, tile.source).view(*tile.shape, *x.shape[1:])
+        for tile in tiles.tiles
+    ]
 
 
 def _collect(parts: Sequence[Tensor], tiles: Tiles) -> Tensor:
     """The inverse of `_spread`: (T, heads, D)."""
+    if len(parts) == len(parts[0]) == 1:
+        return parts[0][0]
     return torch.cat([part.flatten(0, 1) for part in parts]).index_select(0, tiles.back)
 
 
@@ -143,7 +150,8 @@ class _Collect(torch.autograd.Function):
     def backward(ctx, gradient):
         parts = _spread(gradient, ctx.tiles)
         for part, tile in zip(parts, ctx.tiles.tiles, strict=True):
-            part.flatten(0, 1).index_fill_(0, tile.padding, 0)
+            if len(tile.padding):
+                part.flatten(0, 1).index_fill_(0, tile.padding, 0)
         return None, *parts
 
 
@@ -152,31 +160,22 @@ def _causal(query: Tensor, key: Tensor, value: Tensor, scale: float, window: int
 
     The padding stands behind every token that is asked for, so causality alone keeps it from being seen.
     """
-    rows, length, heads, width = query.shape
-    groups = key.shape[2]
+    if query.device.type == "cpu":
+        return block_attention(query, key, value, scale, window)
+    heads, length, groups = query.shape[2], query.shape[1], key.shape[2]
     visible = _visible(length, window, query.device)
-    if query.device.type != "cpu" or length > PLAIN_BELOW:
-        # The CPU kernel's backward pass is slow in bfloat16: half the time in float32, casts included.
-        cast = torch.float32 if query.device.type == "cpu" else query.dtype
-        windowed = window is not None and length > window
-        q, k, v = (x.transpose(1, 2).to(cast) for x in (query, key, value))
-        attended = scaled_dot_product_attention(
-            q,
-            k,
-            v,
-            attn_mask=visible if windowed else None,
-            is_causal=not windowed,
-            scale=scale,
-            enable_gqa=heads != groups,
-        )
-        return attended.transpose(1, 2).to(query.dtype)
-    # The heads of a group share their keys: (S, groups, heads / groups * L, D) x (S, groups, D, L).
-    queries = query.view(rows, length, groups, -1, width).permute(0, 2, 3, 1, 4).reshape(rows, groups, -1, width)
-    scores = ((queries * scale) @ key.permute(0, 2, 3, 1)).view(rows, groups, -1, length, length)
-    hidden = torch.zeros(length, length, dtype=scores.dtype).masked_fill_(~visible, float("-inf"))
-    weights = scores.add_(hidden).softmax(-1).view(rows, groups, -1, length)
-    attended = (weights @ value.transpose(1, 2)).view(rows, groups, -1, length, width)
-    return attended.permute(0, 3, 1, 2, 4).reshape(rows, length, heads, width)
+    windowed = window is not None and length > window
+    q, k, v = (x.transpose(1, 2) for x in (query, key, value))
+    attended = scaled_dot_product_attention(
+        q,
+        k,
+        v,
+        attn_mask=visible if windowed else None,
+        is_causal=not windowed,
+        scale=scale,
+        enable_gqa=heads != groups,
+    )
+    return attended.transpose(1, 2)
 
 
 def _visible(length: int, window: int | None, device: torch.device) -> Tensor:

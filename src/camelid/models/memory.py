@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 MOMENT_BYTES = 8
 """AdamW's two moments of a trained weight, float32."""
 GRADIENT_BYTES = 4
-WRITTEN_OUT_BELOW = 256
-"""Longest segment, in tokens, whose attention scores are written out on a CPU (`attention.PLAIN_BELOW`)."""
+WEIGHTS_KEPT_BELOW = 256
+"""Longest segment, in tokens, whose attention weights are kept on a CPU (`block_attention.KEPT_BELOW`)."""
+WEIGHTS_LINE = 32
+"""They are padded to a multiple (`block_attention.LINE`)."""
 LOGIT_ROWS = 256
 """Rows of a frozen head's logits alive at once outside of sampling (`functional.logprobs`, `chunk_tokens`)."""
 LOGIT_BLOCK = 1024
@@ -81,8 +83,8 @@ class Training:
         """What a layer keeps of a token for the backward pass, in segments of `length` tokens.
 
         The norms: what they normalise, float32 in training of full weights. What they answer, which linear maps read.
-        Attention: queries, keys, values, weights or what a kernel keeps instead, its output. The gated MLP: gate and
-        up and, beside adapters, their product.
+        Attention: queries, keys, values, its output, and weights or what a kernel keeps instead. The gated MLP: gate
+        and up and, beside adapters, their product.
         """
         s, b = self.shape, self.number_bytes
         queries, keys = s.heads * s.head_width, s.kv_heads * s.head_width
@@ -94,11 +96,10 @@ class Training:
 
     def _attention_bytes(self, queries: int, keys: int, length: float) -> float:
         b = self.number_bytes
-        if self.on_cpu and length <= WRITTEN_OUT_BELOW:
-            return (2 * queries + 2 * keys + self.shape.heads * length) * b
-        # The CPU's kernel works in float32, but for autocast, which takes it back.
-        inside = 4 if self.on_cpu and not self.is_full else b
-        return (2 * queries + 2 * keys) * inside + queries * b + 4 * self.shape.heads
+        if not self.on_cpu:
+            return (3 * queries + 2 * keys) * b + 4 * self.shape.heads
+        kept = math.ceil(length / WEIGHTS_LINE) * WEIGHTS_LINE if length <= WEIGHTS_KEPT_BELOW else 0
+        return (2 * queries + 2 * keys + self.shape.heads * kept) * b
 
     @property
     def input_bytes(self) -> float:

@@ -3,18 +3,20 @@
 The new tokens of a row are queries; the keys of its whole path are gathered beside them, in the order of their
 positions, so that "no later than myself" is all that the mask has to say, padding included. Rows of like length are
 the rows of a tile, as in `attention.py`. What is kept from before stands in front of every path and is multiplied once
-for all rows. Plain differentiable operations throughout: a prompt's keys collect the gradients of all its branches.
+for all rows. A prompt's keys collect the gradients of all its branches. The softmax over a row's own path has its
+backward pass by hand (`block_attention.py` has the formulas): the weights alone are kept, in the inputs' format.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from camelid.models.block_attention import padded
 from camelid.models.prefix_tree import Piece
 
 ALIKE = 0.6
@@ -67,7 +69,7 @@ def make_tree(pieces: Sequence[Piece], device: torch.device, kept: Sequence[tupl
     tiles, offset = [], 0
     back = torch.empty(sum(piece.width for piece in pieces), dtype=torch.long)
     for group in groups:
-        width, length = group[0].width, max(len(piece.path) for piece in group)
+        width, length = group[0].width, padded(max(len(piece.path) for piece in group))
         column = torch.arange(width)
         first, count, end = (
             torch.tensor(x)[:, None] for x in zip(*((p[0], p[1], len(p[2])) for p in group), strict=True)
@@ -140,12 +142,12 @@ def _attend(
     queries: Tensor, keys: Tensor, values: Tensor, hidden: Tensor, kept: tuple[Tensor, Tensor] | None
 ) -> Tensor:
     """Softmax over the kept keys and the own path together: (groups, S, M, D), M queries a row."""
+    if kept is None:
+        return _Masked.apply(queries, keys, values, hidden)
     groups, rows, count, size = queries.shape
     width, length = hidden.shape[2:]
     own = queries @ keys.transpose(2, 3)
     own = (own.view(groups, rows, -1, width, length) + hidden).view(groups, rows, count, length)
-    if kept is None:
-        return own.softmax(-1).to(values.dtype) @ values
     flat = queries.reshape(groups, rows * count, size)
     before = (flat @ kept[0].transpose(1, 2)).view(groups, rows, count, -1)
     largest = torch.maximum(own.amax(-1, keepdim=True), before.amax(-1, keepdim=True)).detach()
@@ -154,3 +156,23 @@ def _attend(
     own, before = own.to(values.dtype), before.to(values.dtype)  # the mask is float32, and so are the weights till here
     seen = (before.view(groups, rows * count, -1) @ kept[1]).view(groups, rows, count, size)
     return ((own @ values + seen) / total).to(values.dtype)
+
+
+class _Masked(torch.autograd.Function):
+    """softmax(Q K' + mask) V with heads as rows: twice (groups, S, K, D), (groups, S, M, D), (S, 1, L, K)."""
+
+    @staticmethod
+    def forward(ctx: Any, queries: Tensor, keys: Tensor, values: Tensor, hidden: Tensor) -> Tensor:
+        weights = queries @ keys.transpose(2, 3)
+        weights.unflatten(2, (-1, hidden.shape[2])).add_(hidden)
+        torch.softmax(weights, -1, out=weights)
+        ctx.save_for_backward(queries, keys, values, weights)
+        return weights @ values
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        queries, keys, values, weights = ctx.saved_tensors
+        d_scores = gradient @ values.transpose(2, 3)
+        torch._softmax_backward_data(d_scores, weights, -1, weights.dtype, grad_input=d_scores)
+        turned = d_scores.transpose(2, 3)
+        return d_scores @ keys, turned @ queries, weights.transpose(2, 3) @ gradient, None
