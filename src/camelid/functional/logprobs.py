@@ -16,10 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-BLOCK = 1024
-"""Tokens of the vocabulary whose logits are made at a time: of 1,024 states 4 MB, which caches hold, and all 200 MB.
-Trained head, 989 states, forward and backward, milliseconds, least of 4: 865 with blocks of 512, 716 with 1,024, 823
-with 2,048; four bare products 560 to 830."""
+BLOCK = 2048
+"""Tokens of the vocabulary whose logits are made at a time: of 1,024 states 8 MB, which caches hold, and all 200 MB."""
+KEPT_BYTES = 128 << 20
+"""Logits of a head that trains are kept for the backward pass up to so many bytes, in the format of the product; above,
+they are made again, and a quarter of the head's time goes into that."""
 
 
 def token_logprobs(logits: Tensor, targets: Tensor, *, temperature: float = 1.0) -> Tensor:
@@ -59,8 +60,8 @@ def chunked_logprobs(
 
     The matrix product is in the dtype of `hidden`, the softmax in float32. With a frozen head
     d log p_t / d hidden = (W_t - softmax(z) W) / temperature is found while the logits of `chunk_tokens` rows are
-    there, and the backward pass only scales it. A head that trains needs the logits again; they are made for `BLOCK`
-    tokens of the vocabulary at a time, so that each row of the weight's gradient is touched once.
+    there, and the backward pass only scales it. A head that trains needs the logits again. There they are made for
+    `BLOCK` tokens of the vocabulary at a time, so that each row of the weight's gradient is touched once.
     """
     _check(temperature, chunk_tokens)
     frozen = weight_gradient is None and not (weight.requires_grad or (bias is not None and bias.requires_grad))
@@ -92,6 +93,8 @@ def scores_of_targets(
 
     `hidden`: (N, H). `weight`: (V, H). `index`: (M,) the state of each target. `targets`: (M,) int64. Returns (M,)
     float32 and (M,) bool; of equally likely tokens the first is the likeliest.
+
+    Maximum and sum are carried from block to block (Milakov and Gimelshein 2018, arXiv:1805.02867, algorithm 3).
     """
     largest = torch.full((len(hidden),), -torch.inf, device=hidden.device)
     total, best = torch.zeros_like(largest), torch.zeros(len(hidden), dtype=torch.long, device=hidden.device)
@@ -102,7 +105,9 @@ def scores_of_targets(
         chosen[inside] = logits[index[inside], columns]
         top, place = logits.max(1)
         best = torch.where(top > largest, place + block.start, best)
-        largest, total = _summed(logits, top, largest, total)
+        new = torch.maximum(top, largest)
+        total = total * (largest - new).exp() + logits.sub_(new[:, None]).exp_().sum(1)
+        largest = new
     return chosen - (largest + total.log())[index], best[index] == targets
 
 
@@ -133,44 +138,54 @@ class _FrozenHead(torch.autograd.Function):
 
 
 class _TrainedHead(torch.autograd.Function):
-    """Log-probabilities block by block of the vocabulary, and the logits once more for the gradients."""
+    """Log-probabilities block by block of the vocabulary, and gradients to everything.
+
+    Of a block's logits z with logsumexp l_b, the whole having l: softmax(z) = softmax_b(z) exp(l_b - l). One factor a
+    state thus makes a block's softmax part of the whole one, and it is put on states and results, which are narrower.
+    """
 
     @staticmethod
     def forward(ctx, hidden, weight, bias, targets, temperature, weight_gradient):
-        largest = torch.full((len(hidden),), -torch.inf, device=hidden.device)
-        total, chosen = torch.zeros_like(largest), torch.empty_like(largest)
+        keep = any(ctx.needs_input_grad[:3]) or weight_gradient is not None
+        keep = keep and len(hidden) * len(weight) * hidden.element_size() <= KEPT_BYTES
+        chosen, parts, kept = torch.empty(len(hidden), device=hidden.device), [], []
         for block in _blocks(weight):
-            scaled = _scaled(_logits(hidden, *_rows_of(block, weight, bias)), temperature)
+            logits = _logits(hidden, *_rows_of(block, weight, bias))
+            scaled = _scaled(logits, temperature)
             inside, columns = _targets_in(block, targets)
             chosen[inside] = scaled[inside, columns]
-            largest, total = _summed(scaled, scaled.amax(1), largest, total)
-        normalisers = largest + total.log()
-        ctx.save_for_backward(hidden, weight, bias, targets, normalisers)
+            parts.append(scaled[:, 0] - F.log_softmax(scaled, -1)[:, 0])  # logsumexp, by torch's fastest kernel
+            if keep:
+                kept.append(logits)
+        normalisers = torch.stack(parts)  # (blocks, N)
+        ctx.save_for_backward(hidden, weight, bias, targets, normalisers, *kept)
         ctx.temperature, ctx.weight_gradient = temperature, weight_gradient
-        return chosen - normalisers
+        return chosen - normalisers.logsumexp(0)
 
     @staticmethod
     def backward(ctx, gradient):
-        hidden, weight, bias, targets, normalisers = ctx.saved_tensors
+        hidden, weight, bias, targets, normalisers, *kept = ctx.saved_tensors
         needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad[:3]
+        slopes = gradient / ctx.temperature
+        factors = -slopes * (normalisers - normalisers.logsumexp(0)).exp()  # (blocks, N)
         # Sums over blocks and over calls are kept in float32, whatever the format of the products.
-        d_hidden = torch.zeros_like(hidden, dtype=torch.float32) if needs_hidden else None
+        d_hidden = weight[targets].float().mul_(slopes[:, None]) if needs_hidden else None
         d_weight = torch.zeros_like(weight, dtype=torch.float32) if needs_weight else ctx.weight_gradient
         d_bias = torch.zeros_like(bias, dtype=torch.float32) if needs_bias else None
-        slopes = gradient / ctx.temperature
-        for block in _blocks(weight):
+        if d_weight is not None:
+            d_weight.index_add_(0, targets, hidden * slopes[:, None])
+        if d_bias is not None:
+            d_bias.index_add_(0, targets, slopes)
+        for i, block in enumerate(_blocks(weight)):
             rows, own_bias = _rows_of(block, weight, bias)
-            scaled = _scaled(_logits(hidden, rows, own_bias), ctx.temperature)
-            d_logits = scaled.sub_(normalisers[:, None]).exp_().mul_(-slopes[:, None])  # - softmax, scaled
-            inside, columns = _targets_in(block, targets)
-            d_logits[inside, columns] += slopes[inside]
+            logits = kept[i] if kept else _logits(hidden, rows, own_bias)
+            shares = _softmax(logits, ctx.temperature)
             if d_bias is not None:
-                d_bias[block] = d_logits.sum(0)
-            d_logits = d_logits.to(hidden.dtype)
+                d_bias[block] += factors[i] @ shares.float()
             if d_hidden is not None:
-                d_hidden += d_logits @ rows.to(hidden.dtype)
+                d_hidden.addcmul_((shares @ rows.to(hidden.dtype)).float(), factors[i, :, None])
             if d_weight is not None:
-                d_weight[block] += d_logits.T @ hidden
+                d_weight[block] += shares.T @ (hidden * factors[i, :, None]).to(hidden.dtype)
         return (
             None if d_hidden is None else d_hidden.to(hidden.dtype),
             d_weight.to(weight.dtype) if needs_weight else None,
@@ -189,13 +204,9 @@ def _rows_of(block: slice, weight: Tensor, bias: Tensor | None) -> tuple[Tensor,
     return weight[block], None if bias is None else bias[block]
 
 
-def _summed(logits: Tensor, top: Tensor, largest: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
-    """The maximum so far and the sum of exp(logit - maximum), with a block's logits (N, B), which are overwritten.
-
-    Milakov and Gimelshein 2018, arXiv:1805.02867, algorithm 3. `top`: (N,) the block's own maximum.
-    """
-    new = torch.maximum(top, largest)
-    return new, total * (largest - new).exp() + logits.sub_(new[:, None]).exp_().sum(1)
+def _softmax(logits: Tensor, temperature: float) -> Tensor:
+    """Of the last dimension, in the format of `logits`."""
+    return (logits if temperature == 1 else logits.float() / temperature).softmax(-1).to(logits.dtype)
 
 
 def _targets_in(block: slice, targets: Tensor) -> tuple[Tensor, Tensor]:

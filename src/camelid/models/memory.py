@@ -23,8 +23,10 @@ WEIGHTS_LINE = 32
 """They are padded to a multiple (`block_attention.LINE`)."""
 LOGIT_ROWS = 256
 """Rows of a frozen head's logits alive at once outside of sampling (`functional.logprobs`, `chunk_tokens`)."""
-LOGIT_BLOCK = 1024
+LOGIT_BLOCK = 2048
 """Tokens of the vocabulary whose logits of a head that trains are alive at once (`functional.logprobs.BLOCK`)."""
+LOGITS_KEPT = 128 << 20
+"""Bytes of a trained head's logits up to which they are kept besides (`functional.logprobs.KEPT_BYTES`)."""
 
 
 @dataclass(frozen=True)
@@ -124,5 +126,7 @@ class Training:
 
         A frozen head: all of the vocabulary for some rows. One that trains: a block of it for all of the `rows`.
         """
-        shape = (rows, LOGIT_BLOCK) if self.is_full else (LOGIT_ROWS, self.shape.vocabulary)
-        return shape[0] * shape[1] * (8 + self.number_bytes)
+        if not self.is_full:
+            return LOGIT_ROWS * self.shape.vocabulary * (8 + self.number_bytes)
+        kept = rows * self.shape.vocabulary * self.number_bytes
+        return rows * LOGIT_BLOCK * (8 + self.number_bytes) + (kept if kept <= LOGITS_KEPT else 0)
