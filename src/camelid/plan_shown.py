@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from camelid.cost_figures import STAGE_WITHIN, WHOLE_WITHIN
 from camelid.expected import BYTES_A_TOKEN, TOKENS_A_TURN
 from camelid.runs import Input, Output, Stage, function_name, sources
 from camelid.table import print_table, shown_bytes, shown_count, shown_seconds
@@ -19,7 +20,9 @@ SHOWN_SOURCES = 2
 
 def plan_json(lines: Sequence[Line], speeds: Sequence[Speed]) -> dict[str, Any]:
     stages = [_as_json(line) for line in lines]
-    return {"stages": stages, "total": _known(_total(lines)), "speeds": [s._asdict() for s in speeds]}
+    here = {"stage": STAGE_WITHIN, "whole": WHOLE_WITHIN} if speeds else None
+    total = _known(_total(lines))
+    return {"stages": stages, "total": total, "speeds": [s._asdict() for s in speeds], "seconds_within_factor": here}
 
 
 def print_lines(lines: Sequence[Line], speeds: Sequence[Speed]) -> None:
@@ -98,7 +101,8 @@ def _notes(lines: Sequence[Line], speeds: Sequence[Speed]) -> list[str]:
     ]
     notes += [
         f"Time: {speed.operations_per_second / 1e9:,.0f} GFLOP/s measured in {speed.precision} on the {speed.device}, "
-        f"times the shares of it that were measured on 2 CPU cores. Elsewhere it may differ by a factor."
+        f"times the shares of it that were measured on 2 CPU cores. There, a stage took its time within a factor of "
+        f"{STAGE_WITHIN}, a whole recipe within {WHOLE_WITHIN}; elsewhere they may be further off."
         for speed in speeds
     ]
     notes += [device.described() for device in {line.cost.device for line in lines} if device.utilisation is not None]
