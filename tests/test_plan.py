@@ -216,15 +216,19 @@ def by_name(lines):
     return {line.stage.name: line for line in lines}
 
 
-def test_a_stage_after_another_finds_what_that_left_in_the_process(tmp_path):
-    pytest.importorskip("transformers")
+def best_plan(folder, *names):
     from camelid.models.sampler import Sampling
     from camelid.train.rejection import BestSettings, sample_best
 
-    model = model_folder(tmp_path / "model")
-    inputs = {"model": model, "reward_model": model, "prompts": prompts_file(tmp_path / "prompts.jsonl")}
+    model = model_folder(folder / "model")
+    inputs = {"model": model, "reward_model": model, "prompts": prompts_file(folder / "prompts.jsonl")}
     settings = BestSettings(sampling=Sampling(max_new_tokens=4))
-    plan = [Stage(name, sample_best, settings, inputs) for name in ("one", "two", "three")]
+    return [Stage(name, sample_best, settings, inputs) for name in names or ("one",)]
+
+
+def test_a_stage_after_another_finds_what_that_left_in_the_process(tmp_path):
+    pytest.importorskip("transformers")
+    plan = best_plan(tmp_path, "one", "two", "three")
     memory = [line.cost.memory_bytes for line in make_plan(plan, tmp_path / "run", speed())[0]]
     assert memory == [memory[0], memory[0] + STAYS_BYTES, memory[0] + STAYS_BYTES]  # once: what stays is bounded
     elsewhere, _ = make_plan(plan, tmp_path / "run", speed(), device=DEVICES["h100"])
@@ -424,3 +428,21 @@ def test_times_are_shown_in_units_that_can_be_read(seconds, shown):
 @pytest.mark.parametrize(("number", "shown"), [(0, ""), (930, "930"), (52_834, "52.8k"), (1_200_000, "1.2M")])
 def test_counts_are_shown_in_thousands(number, shown):
     assert shown_count(number) == shown
+
+
+def test_a_busy_machine_is_said_to_be_one(tmp_path, capsys):
+    pytest.importorskip("transformers")
+    from camelid.cost_figures import STAGE_WITHIN
+    from camelid.models.probe import Speed
+    from camelid.plan_shown import plan_json, print_lines
+
+    def said(share):
+        measured = Speed(1e12, 2, "bfloat16", "cpu", None, share)
+        lines, speeds = make_plan(best_plan(tmp_path), tmp_path / "run", lambda shape, precision: measured)
+        print_lines(lines, speeds)
+        assert plan_json(lines, speeds)["seconds_within_factor"]["stage"] == STAGE_WITHIN
+        return capsys.readouterr().out
+
+    assert f"within a factor of {STAGE_WITHIN}" in said(1.0)
+    assert "Other programs were running" not in said(1.0)
+    assert "this process had 40% of the cores" in said(0.4)

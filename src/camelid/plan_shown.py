@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from camelid.plan import Line
 
 SHOWN_SOURCES = 2
+IDLE = 0.85
+"""Share of the cores that a process has in a second of products on a machine with little else to do."""
 
 
 def plan_json(lines: Sequence[Line], speeds: Sequence[Speed]) -> dict[str, Any]:
@@ -104,6 +106,12 @@ def _notes(lines: Sequence[Line], speeds: Sequence[Speed]) -> list[str]:
         f"times the shares of it that were measured on 2 CPU cores. There, a stage took its time within a factor of "
         f"{STAGE_WITHIN}, a whole recipe within {WHOLE_WITHIN}; elsewhere they may be further off."
         for speed in speeds
+    ]
+    notes += [
+        f"Other programs were running: this process had {speed.share_of_cores:.0%} of the cores while it was measured. "
+        "Times are for a machine as busy as that, and further off than said; ask again when it is idle."
+        for speed in speeds
+        if speed.share_of_cores < IDLE
     ]
     notes += [device.described() for device in {line.cost.device for line in lines} if device.utilisation is not None]
     for line in lines:
