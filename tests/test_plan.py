@@ -406,6 +406,7 @@ def test_the_probe_measures_this_machine():
 
     measured = probe(TINY, "float32", seconds=0.01)
     assert (measured.number_bytes, measured.precision) == (4, "float32")
+    assert 0 <= measured.share_of_cores <= 1
     # At least a million multiplications a second, at most more than any machine has.
     assert 1e6 < measured.operations_per_second < 1e17
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from camelid.cost_figures import STAGE_WITHIN, WHOLE_WITHIN
+from camelid.cost_figures import MEMORY_WITHIN, STAGE_WITHIN, WHOLE_WITHIN
 from camelid.expected import BYTES_A_TOKEN, TOKENS_A_TURN
 from camelid.runs import Input, Output, Stage, function_name, sources
 from camelid.table import print_table, shown_bytes, shown_count, shown_seconds
@@ -104,7 +104,8 @@ def _notes(lines: Sequence[Line], speeds: Sequence[Speed]) -> list[str]:
     notes += [
         f"Time: {speed.operations_per_second / 1e9:,.0f} GFLOP/s measured in {speed.precision} on the {speed.device}, "
         f"times the shares of it that were measured on 2 CPU cores. There, a stage took its time within a factor of "
-        f"{STAGE_WITHIN}, a whole recipe within {WHOLE_WITHIN}; elsewhere they may be further off."
+        f"{STAGE_WITHIN}, a whole recipe within {WHOLE_WITHIN}; elsewhere they may be further off. "
+        f"Of memory, a recipe's stages took up to {MEMORY_WITHIN} times their estimates."
         for speed in speeds
     ]
     notes += [
