@@ -59,14 +59,16 @@ class Ours:
         """First nothing, when the tokenizer is loaded and the clock may start; then the micro-batches."""
         from transformers import AutoTokenizer
 
+        from camelid.models.too_long import Lengths, row_limit
         from camelid.types import Conversation, read_records
 
         tokenizer = AutoTokenizer.from_pretrained(self.model)
         yield None
         conversations = read_records(file, Conversation)
         format = self.chat.load_chat_format(tokenizer, "model")
-        settings = self.sft.SftSettings(max_tokens=self.max_tokens)
-        rows = self.sft.demonstration_rows(format, conversations, settings)
+        settings = self.sft.SftSettings(max_tokens=self.max_tokens, too_long="cut")
+        lengths = Lengths("demonstrations", settings.too_long, row_limit(self.max_tokens, self.max_tokens))
+        rows = [row for _, row in self.sft.demonstration_rows(format, conversations, settings, lengths)]
         yield self.batch.make_batches([[row] for row in rows], self.max_tokens, self.torch.device("cpu"))
 
     def rows(self, batches: Any) -> Iterator[tuple[Any, Any]]:

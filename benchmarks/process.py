@@ -35,6 +35,7 @@ def work(model: Path) -> dict[str, float]:
     from camelid.models.optimizer import OptimizerSettings
     from camelid.models.policy import Policy
     from camelid.models.sampler import Sampling
+    from camelid.models.too_long import Lengths, row_limit
     from camelid.models.trunk import ModelSettings
     from camelid.train.sft import SftSettings, demonstration_rows, loss
     from camelid.types import Conversation, Prompt, read_records
@@ -43,7 +44,8 @@ def work(model: Path) -> dict[str, float]:
     settings = ModelSettings(lora_first_layer=18, micro_batch_tokens=2048)
     policy = Policy.load_for_training(model, settings, OptimizerSettings(), seed=0, chat_format="chatml")
     demonstrations = read_records(starter / "demonstrations.jsonl", Conversation)[:48]
-    rows = demonstration_rows(policy.chat, demonstrations, SftSettings())
+    lengths = Lengths("demonstrations", "stop", row_limit(1024, 1024))
+    rows = [row for _, row in demonstration_rows(policy.chat, demonstrations, SftSettings(), lengths)]
     prompts = [policy.chat.prompt_ids(p.prompt) for p in read_records(starter / "evaluation_prompts.jsonl", Prompt)]
 
     steps = []

@@ -315,7 +315,8 @@ def test_train_on_chooses_the_turns():
     chat = load_chat_format(tokenizer, "koala")
     assert trained_text(tokenizer, chat.render(TALK, train_on="last")) == "Red and blue.<|im_end|>"
     everything = chat.render(TALK, train_on="everything")
-    assert all(everything.loss_mask) and everything.ids == chat.render(TALK).ids
+    assert everything.loss_mask == [False] + [True] * (len(everything.ids) - 1)  # none stands before the first
+    assert everything.ids == chat.render(TALK).ids
 
 
 def test_truncation_cuts_the_end_and_adds_no_end_of_turn():

@@ -11,6 +11,7 @@ import torch
 from camelid.models.batch import Row
 from camelid.models.optimizer import OptimizerSettings
 from camelid.models.policy import Policy
+from camelid.models.too_long import Lengths, row_limit
 from camelid.models.trunk import ModelSettings
 from camelid.train.dpo import DpoSettings, pair_loss, train_dpo
 from camelid.train.pairs import pair_rows
@@ -115,7 +116,7 @@ def test_a_preference_is_learnt(tied_llama, tmp_path, rank):
     assert results["accuracy"]["n"] == 16
     # The saved model has learnt it too: the right answer is now the likelier one.
     policy = Policy.load(path / "model", LORA)
-    pairs = [pair_rows(policy.chat, p, 1024) for p in PREFERENCES]
+    pairs = [pair for _, pair in pair_rows(policy.chat, PREFERENCES, Lengths("pairs", "stop", row_limit(256, 256)))]
     chosen, rejected = (summed(policy, [pair[side] for pair in pairs]) for side in (0, 1))
     assert (chosen > rejected).float().mean() > 0.9
 
@@ -158,7 +159,7 @@ def test_the_floors_stand_beside_the_accuracy(tied_llama, tmp_path):
 
 
 def test_cut_completions_are_counted(tied_llama, tmp_path):
-    _, results, _ = train(tmp_path, tied_llama, max_tokens=24, held_out=0)
+    _, results, _ = train(tmp_path, tied_llama, max_tokens=24, held_out=0, too_long="cut")
     assert results["cut"] > 0
 
 
@@ -184,8 +185,8 @@ def test_bad_files_are_errors_that_say_what_is_wrong(tied_llama, tmp_path):
     with pytest.raises(ValueError, match="held_out = 16 leaves nothing to train on: there are 3 rows"):
         train(tmp_path, tied_llama, PREFERENCES[:3])
     long = Preference(prompt=user("Tell me more. " * 30), chosen="Yes.", rejected="No.", id="long", source="me")
-    with pytest.raises(ValueError, match=r"preference long \(me\): max_tokens=40 cuts off every token that trains"):
-        train(tmp_path, tied_llama, [*PREFERENCES, long], max_tokens=40)
+    with pytest.raises(ValueError, match=r"preference long \(me\) has \d+ tokens, more than max_tokens = 40: raise"):
+        train(tmp_path, tied_llama, [*PREFERENCES, long], max_tokens=40, too_long="stop")
     (tmp_path / "q.jsonl").write_text('{"prompt": "Hello", "chosen": "a"}\n')
     with pytest.raises(ValueError, match=r"q\.jsonl, line 1: not a Preference: .*camelid data convert"):
         run_stage(train_dpo, DpoSettings(), tmp_path, model=tied_llama, preferences=tmp_path / "q.jsonl")

@@ -114,5 +114,5 @@ def test_bad_inputs_are_errors_that_say_what_is_wrong(tied_llama, tmp_path):
     with pytest.raises(ValueError, match=r"p\.jsonl, line 1: not a Conversation"):
         train(tmp_path, tied_llama, inputs={"undesirable": write(tmp_path / "p.jsonl")})
     asked = conversations(tmp_path / "long.jsonl", [("Tell me more. " * 30, "Yes.")])
-    with pytest.raises(ValueError, match=r"conversation \w+ \(\): max_tokens=20 cuts off every token that trains"):
-        train(tmp_path, tied_llama, inputs={"desirable": asked, "undesirable": good}, max_tokens=20)
+    with pytest.raises(ValueError, match=r"conversation \w+ \(\) has \d+ tokens, more than max_tokens = 20: raise"):
+        train(tmp_path, tied_llama, inputs={"desirable": asked, "undesirable": good}, max_tokens=20, too_long="stop")

@@ -8,10 +8,10 @@ import pytest
 
 from camelid.collect.stage import ImportSettings, import_data
 from camelid.cost_figures import FIXED_ROWS, MODEL_SECONDS, SAMPLING_SHARE, SCORING_SHARE, TRAINING_SHARE
-from camelid.costs import Cost
+from camelid.costs import Cost, Drawing
 from camelid.estimates import TABLE
 from camelid.expected import Rows
-from camelid.models.devices import Device
+from camelid.models.devices import DEVICES, STAYS_BYTES, Device
 from camelid.models.shape import Shape
 from camelid.plan import make_plan, print_plan
 from camelid.runs import Output, Settings, Stage, execute, finished_stages
@@ -166,6 +166,18 @@ def test_memory_is_the_peak_of_what_is_held_at_one_time():
     assert Cost(CPU).memory_bytes == 0
 
 
+def test_every_row_of_the_sampler_has_slots_for_the_longest_prompt():
+    """20 tokens more in each of 20 rows, 2 bytes a number."""
+
+    def memory(longest):
+        cost = Cost(CPU)
+        cost.sample(TINY, Drawing(5, 40), 20, 7, longest=longest)
+        return cost.memory_bytes
+
+    assert memory(0) == memory(7) == memory(3)
+    assert memory(27) - memory(7) == pytest.approx(20 * 20 * TINY.cached_numbers * 2)
+
+
 # --- rows ---
 
 
@@ -174,15 +186,17 @@ def test_rows_are_counted_by_bytes_and_turns():
         messages=(*question("x" * 40), Message(role="assistant", content="y" * 80)), source="a", licence="MIT"
     )
     # 40 / 4 + 5 tokens before the answer, 80 / 4 + 5 in it
-    assert Rows.of([conversation]) == (1, 15, 25)
+    assert Rows.of([conversation]) == (1, 15, 25, 15)
     pair = Preference(prompt=question("x" * 40), chosen="y" * 80, rejected="z" * 40)
-    assert Rows.of([pair, pair]) == (2, 15, 20)  # the mean of answers of 25 and 15
-    assert Rows.of([Prompt(prompt=question("é" * 20))]) == (1, 15, 0)  # bytes, not letters
+    assert Rows.of([pair, pair]) == (2, 15, 20, 15)  # the mean of answers of 25 and 15
+    assert Rows.of([Prompt(prompt=question("é" * 20))]) == (1, 15, 0, 15)  # bytes, not letters
+    two = [Prompt(prompt=question("x" * length)) for length in (40, 120)]
+    assert Rows.of(two) == (2, 25, 0, 35)  # means, and the longest: 120 / 4 + 5
 
 
 def test_files_are_joined_by_their_weights():
-    assert Rows.join([Rows(1, 10, 40), Rows(3, 30, 0)]) == (4, 25, 10)
-    assert Rows.join([]) == (0, 0, 0)
+    assert Rows.join([Rows(1, 10, 40, 10), Rows(3, 30, 0, 70)]) == (4, 25, 10, 70)
+    assert Rows.join([]) == (0, 0, 0, 0)
 
 
 # --- plans ---
@@ -200,6 +214,25 @@ def forget(run):
 
 def by_name(lines):
     return {line.stage.name: line for line in lines}
+
+
+def best_plan(folder, *names):
+    from camelid.models.sampler import Sampling
+    from camelid.train.rejection import BestSettings, sample_best
+
+    model = model_folder(folder / "model")
+    inputs = {"model": model, "reward_model": model, "prompts": prompts_file(folder / "prompts.jsonl")}
+    settings = BestSettings(sampling=Sampling(max_new_tokens=4))
+    return [Stage(name, sample_best, settings, inputs) for name in names or ("one",)]
+
+
+def test_a_stage_after_another_finds_what_that_left_in_the_process(tmp_path):
+    pytest.importorskip("transformers")
+    plan = best_plan(tmp_path, "one", "two", "three")
+    memory = [line.cost.memory_bytes for line in make_plan(plan, tmp_path / "run", speed())[0]]
+    assert memory == [memory[0], memory[0] + STAYS_BYTES, memory[0] + STAYS_BYTES]  # once: what stays is bounded
+    elsewhere, _ = make_plan(plan, tmp_path / "run", speed(), device=DEVICES["h100"])
+    assert len({line.cost.memory_bytes for line in elsewhere}) == 1  # measured here, not there
 
 
 def test_every_kind_of_the_table_is_a_stage_that_exists():
@@ -373,6 +406,7 @@ def test_the_probe_measures_this_machine():
 
     measured = probe(TINY, "float32", seconds=0.01)
     assert (measured.number_bytes, measured.precision) == (4, "float32")
+    assert 0 <= measured.share_of_cores <= 1
     # At least a million multiplications a second, at most more than any machine has.
     assert 1e6 < measured.operations_per_second < 1e17
 
@@ -395,3 +429,21 @@ def test_times_are_shown_in_units_that_can_be_read(seconds, shown):
 @pytest.mark.parametrize(("number", "shown"), [(0, ""), (930, "930"), (52_834, "52.8k"), (1_200_000, "1.2M")])
 def test_counts_are_shown_in_thousands(number, shown):
     assert shown_count(number) == shown
+
+
+def test_a_busy_machine_is_said_to_be_one(tmp_path, capsys):
+    pytest.importorskip("transformers")
+    from camelid.cost_figures import STAGE_WITHIN
+    from camelid.models.probe import Speed
+    from camelid.plan_shown import plan_json, print_lines
+
+    def said(share):
+        measured = Speed(1e12, 2, "bfloat16", "cpu", None, share)
+        lines, speeds = make_plan(best_plan(tmp_path), tmp_path / "run", lambda shape, precision: measured)
+        print_lines(lines, speeds)
+        assert plan_json(lines, speeds)["seconds_within_factor"]["stage"] == STAGE_WITHIN
+        return capsys.readouterr().out
+
+    assert f"within a factor of {STAGE_WITHIN}" in said(1.0)
+    assert "Other programs were running" not in said(1.0)
+    assert "this process had 40% of the cores" in said(0.4)

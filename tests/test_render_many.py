@@ -17,6 +17,7 @@ from camelid.models.chat import ChatFormat, ChatFormatError, load_chat_format
 from camelid.models.formats import built_in_template, writes_contents
 from camelid.models.render_many import render_many
 from camelid.models.skeleton import fill
+from camelid.models.too_long import Lengths, row_limit
 from camelid.train.sft import SftSettings, demonstration_rows
 from camelid.types import Conversation, Message
 from real_data import DATA, needs_data
@@ -70,12 +71,11 @@ def at_once(chat: ChatFormat, conversations, **options) -> tuple[list, str]:
 @settings(max_examples=25)
 @given(
     conversations=talks(),
-    train_on=st.sampled_from(["assistant", "last"]),
-    max_tokens=st.none() | st.integers(0, 80),
+    train_on=st.sampled_from(["assistant", "last", "everything"]),
     chunk=st.sampled_from([1, 40, 10**6]),
 )
-def test_rows_and_errors_are_those_of_render(make, name, conversations, train_on, max_tokens, chunk):
-    chat, options = load_chat_format(make(), name), {"train_on": train_on, "max_tokens": max_tokens}
+def test_rows_and_errors_are_those_of_render(make, name, conversations, train_on, chunk):
+    chat, options = load_chat_format(make(), name), {"train_on": train_on}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "CHUNK_CHARS", chunk)
         assert at_once(chat, conversations, **options) == one_by_one(chat, conversations, **options)
@@ -117,10 +117,13 @@ def test_a_row_that_no_tokenizer_takes_is_met_in_its_turn():
 
 
 @both
-def test_whatever_trains_is_refused_at_the_first_token(make, name):
-    # Nothing stands before a first token to predict it; a loop that trains on everything says what it means by that.
-    with pytest.raises(ValueError, match="first token of a row"):
-        list(render_many(load_chat_format(make(), name), [conversation("a", "b")], train_on="everything"))
+def test_everything_trains_but_the_first_token_of_each_row(make, name):
+    # Nothing stands before a first token to predict it.
+    rows = render_many(
+        load_chat_format(make(), name), [conversation("a", "b"), conversation("c", "d")], train_on="everything"
+    )
+    for row in rows:
+        assert row.loss_mask.tolist() == [False] + [True] * (len(row.ids) - 1)
 
 
 # Not ChatML with a start token: of this tokenizer that is <|im_start|>, which would be written twice.
@@ -155,11 +158,15 @@ def test_fine_tuning_names_the_row_that_is_bad(make):
     rows = [Conversation(id=f"row-{i}", source="here", messages=conversation("a", "b c d")) for i in range(5)]
     rows[3] = Conversation(id="bad", source="there", messages=conversation("long " * 90, "b"))
     chat = load_chat_format(make(), "vicuna")
-    with pytest.raises(ChatFormatError, match=r"demonstration bad \(there\): max_tokens=160 cuts off every token"):
-        demonstration_rows(chat, rows, SftSettings(max_tokens=160))
-    kept = demonstration_rows(chat, rows[:1], SftSettings(max_tokens=160, opening_weight=2.0, opening_tokens=1))
-    first = kept[0].loss_mask.tolist().index(True)
-    assert kept[0].values["weights"][first - 1 : first + 2].tolist() == [1, 2, 1]
+    stop = Lengths("demonstrations", "stop", row_limit(160, 1024))
+    with pytest.raises(ValueError, match=r"demonstration bad \(there\) has \d+ tokens, more than max_tokens = 160"):
+        demonstration_rows(chat, rows, SftSettings(), stop)
+    rows[3] = Conversation(id="bad", source="there", messages=conversation("\ud800", "b"))
+    with pytest.raises((ValueError, TypeError)):
+        demonstration_rows(chat, rows, SftSettings(), stop)
+    [(_, kept)] = demonstration_rows(chat, rows[:1], SftSettings(opening_weight=2.0, opening_tokens=1), stop)
+    first = kept.loss_mask.tolist().index(True)
+    assert kept.values["weights"][first - 1 : first + 2].tolist() == [1, 2, 1]
 
 
 @needs_data
@@ -169,4 +176,4 @@ def test_real_rows_are_those_of_render(name):
     conversations = [row.messages for row in rows[-150:]]  # the last ones have several turns
     chat = load_chat_format(byte_level_tokenizer(), name)
     assert max(map(len, conversations)) > 2
-    assert at_once(chat, conversations, max_tokens=2048) == one_by_one(chat, conversations, max_tokens=2048)
+    assert at_once(chat, conversations) == one_by_one(chat, conversations)

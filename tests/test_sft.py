@@ -6,9 +6,11 @@ import json
 
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 from camelid.functional.sft import sft_loss
 from camelid.models.batch import Row
+from camelid.models.chat import load_chat_format
 from camelid.models.trunk import ModelSettings
 from camelid.runs import Stage, execute, read_manifest
 from camelid.train.sft import SftSettings, opening, opening_weights, train_sft
@@ -56,6 +58,23 @@ def test_a_tag_weighs_its_conversations(tied_llama, tmp_path):
     assert nothing is None
     assert weighted == plain / 3 * (1 + 0.5 + 0.25)
     assert tagged == {"refusal": 2, "short": 1, "unheard": 0}
+
+
+def test_everything_trains_but_each_rows_first_token(tied_llama, tmp_path):
+    """In the model's own chat format (ChatML), with prompts; openings are the rows' own beginnings then."""
+    talks = [
+        (Message(role="user", content=f"Capital {n}?"), Message(role="assistant", content="Paris.")) for n in range(4)
+    ]
+    write_records(tmp_path / "rows.jsonl", [Conversation(messages=talk) for talk in talks])
+    settings = SftSettings(
+        model=ModelSettings(precision="float32", lora_rank=2), epochs=1, opening_epochs=1, train_on="everything"
+    )
+    inputs = {"model": tied_llama, "demonstrations": tmp_path / "rows.jsonl"}
+    path = execute([Stage("sft", train_sft, settings, inputs)], tmp_path / "runs")["sft"]
+    whole, openings = (json.loads(line)["count"] for line in (path / "metrics.jsonl").read_text().splitlines())
+    chat = load_chat_format(AutoTokenizer.from_pretrained(tied_llama))
+    assert whole == sum(len(chat.render(talk).ids) - 1 for talk in talks)
+    assert openings == 4 * settings.opening_tokens
 
 
 @pytest.mark.parametrize("opening_epochs", [0.0, 2.0])

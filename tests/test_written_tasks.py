@@ -368,7 +368,7 @@ def test_a_plan_counts_written_answers_as_long_as_they_may_be(tied_llama, tmp_pa
     from types import SimpleNamespace
 
     from camelid.costs import Cost
-    from camelid.estimates import evaluate_task
+    from camelid.estimates_evaluation import evaluate_task
     from camelid.evaluate.tasks.stage import TaskSettings
     from camelid.models.devices import Device
     from camelid.models.shape import Shape

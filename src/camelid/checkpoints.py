@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from camelid.durable import file_digest, sync_directory, sync_file, write_json
+from camelid.durable import file_digest, naming_full_disk, sync_directory, sync_file, write_json
 from camelid.types import content_hash
 
 KEEP = 2
@@ -43,8 +43,26 @@ class Checkpoints:
         self.folder.mkdir(parents=True, exist_ok=True)
         aside = self.folder / f".aside-{step:08d}"
         shutil.rmtree(aside, ignore_errors=True)
+        try:
+            self._fill(aside, step, write, notes)
+        except BaseException:
+            shutil.rmtree(aside, ignore_errors=True)  # on a full disk its room is wanted
+            raise
+        final = self.folder / f"step-{step:08d}"
+        shutil.rmtree(final, ignore_errors=True)
+        os.rename(aside, final)
+        sync_directory(self.folder)
+        for old in self._all()[:-KEEP]:
+            shutil.rmtree(old)
+
+    def newest_step(self) -> int | None:
+        """Steps that the newest checkpoint holds, whole as far as its name says; None where there is none."""
+        return int(self._all()[-1].name.removeprefix("step-")) if self._all() else None
+
+    def _fill(self, aside: Path, step: int, write: Callable[[Path], None], notes: dict[str, Any]) -> None:
         aside.mkdir()
-        write(aside)
+        with naming_full_disk(self.folder):
+            write(aside)
         files = {}
         for file in sorted(aside.iterdir()):
             sync_file(file)
@@ -52,12 +70,6 @@ class Checkpoints:
         seconds = round(self.seconds_before + time.time() - self.started, 3)  # no digits beyond what JSON keeps
         index = {"step": step, "seconds": seconds, "files": files, "notes": notes}
         write_json(aside / INDEX, {"sha256": content_hash(index), **index})
-        final = self.folder / f"step-{step:08d}"
-        shutil.rmtree(final, ignore_errors=True)
-        os.rename(aside, final)
-        sync_directory(self.folder)
-        for old in self._all()[:-KEEP]:
-            shutil.rmtree(old)
 
     def latest(self) -> Checkpoint | None:
         """The newest checkpoint that is whole, or None."""

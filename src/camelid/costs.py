@@ -12,17 +12,8 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from camelid.cost_figures import (
-    FIXED_ROWS,
-    SAMPLING_SHARE,
-    SCORED_LOGIT_BYTES,
-    SCORING_SHARE,
-    TRAINING_SHARE,
-    USABLE,
-    Drawing,
-    file_seconds,
-    larger,
-)
+from camelid import cost_figures as figures
+from camelid.cost_figures import Drawing, file_seconds, larger
 from camelid.models.devices import READING, Device
 from camelid.models.memory import LOGIT_ROWS, Training
 from camelid.models.shape import Shape
@@ -57,14 +48,16 @@ class Cost:
     """The most that comes and goes on top."""
     unloaded_bytes: float = 0.0
     """The peak of what has been unloaded."""
+    stays_bytes: float = 0.0
+    """What earlier stages have left in the process, weights not counted."""
     recomputed: dict[str, int] = field(default_factory=dict)
     """`layers` that are computed again in the backward pass, and of how many `of`; empty where nothing trains."""
 
     @property
     def operations(self) -> float:
         """Operations, each divided by its share: what the probe of this machine would have done in the same time."""
-        sampling = (self.sampling + self.fixed) / SAMPLING_SHARE
-        return self.training / TRAINING_SHARE + self.scoring / SCORING_SHARE + sampling
+        sampling = (self.sampling + self.fixed) / figures.SAMPLING_SHARE
+        return self.training / figures.TRAINING_SHARE + self.scoring / figures.SCORING_SHARE + sampling
 
     @property
     def total_seconds(self) -> float:
@@ -84,7 +77,7 @@ class Cost:
     def memory_bytes(self) -> float:
         """The peak; 0 where no model is loaded, NaN where it is not known."""
         peak = larger(self.unloaded_bytes, self.held_bytes + self.working_bytes)
-        return self.device.process_bytes + peak if peak else 0.0
+        return self.device.process_bytes + self.stays_bytes + peak if peak else 0.0
 
     def unload(self) -> None:
         """Let go of all models; others may be loaded next."""
@@ -108,7 +101,7 @@ class Cost:
         """Look at `tokens`, at `with_head` of them with the output head, in micro-batches of `at_once`."""
         self.scored_tokens += tokens
         self._forward(shape, tokens, with_head)
-        logits = LOGIT_ROWS * shape.vocabulary * SCORED_LOGIT_BYTES if with_head else 0
+        logits = LOGIT_ROWS * shape.vocabulary * figures.SCORED_LOGIT_BYTES if with_head else 0
         layer = Training(shape, self.device.number_bytes, 1, 0, self.device.on_cpu).layer_bytes(length)
         self._work(at_once * layer + logits)
 
@@ -129,7 +122,7 @@ class Cost:
         micro-batch has. `logit_bytes`: of a logit, where a loss needs more than a likelihood does.
         """
         training, room = self._training(shape, model), model.micro_batch_tokens
-        at_once = min(room, step_tokens) if step_tokens == step_tokens else room
+        at_once = min(room, figures.FULLEST * step_tokens) if step_tokens == step_tokens else room
         head = training.head_bytes(at_once) if with_head else 0.0
         if logit_bytes:  # a head that trains has its gradient summed, of the chunk, and a copy of itself besides
             whole = shape.head_parameters * (8 + self.device.number_bytes) if training.is_full else 0
@@ -152,6 +145,7 @@ class Cost:
         *,
         copies: int = 1,
         calls: float = 1,
+        longest: float = 0.0,
     ) -> None:
         """Draw `copies` completions of each prompt, all as long as they may be, over `calls` calls of the sampler."""
         rows = prompts * copies
@@ -161,12 +155,13 @@ class Cost:
         self._forward(shape, prompts * prompt_tokens, rows)
         per_token = 2 * (shape.trunk_parameters + shape.head_parameters)
         self.sampling += rows * steps * per_token
-        self.fixed += rows / batch_rows * FIXED_ROWS * steps * per_token
+        self.fixed += rows / batch_rows * figures.FIXED_ROWS * steps * per_token
         weights = (shape.trunk_parameters + shape.head_parameters) * self.device.number_bytes
         cache_row = shape.cached_numbers * self.device.number_bytes
         self.read_bytes += rows / batch_rows * steps * weights + rows * steps * (prompt_tokens + steps / 2) * cache_row
-        cache = batch_rows * (prompt_tokens + steps) * cache_row
-        self._work(cache + batch_rows * shape.vocabulary * SCORED_LOGIT_BYTES)
+        cache = batch_rows * (larger(prompt_tokens, longest) + steps) * cache_row
+        # Every row has slots for the longest prompt. The cache is asked for once: nothing is lost around it.
+        self._work(cache / self.device.slack + batch_rows * shape.vocabulary * figures.SCORED_LOGIT_BYTES)
 
     def _training(self, shape: Shape, model: ModelSettings) -> Training:
         return Training.of(shape, model, self.device.number_bytes, on_cpu=self.device.on_cpu)
@@ -176,8 +171,9 @@ class Cost:
         number = training.layers if model.checkpointing == "always" else 0
         if model.checkpointing == "auto" and self.device.memory_bytes is not None:
             to_come = training.optimizer_bytes + training.copied_bytes
-            free = self.device.memory_bytes - self.device.process_bytes - self.held_bytes + to_come
-            number = training.layers_to_recompute(tokens, length, max(USABLE * free - to_come - head, 0.0))
+            taken = self.device.process_bytes + self.stays_bytes + self.held_bytes - to_come
+            room = figures.USABLE * (self.device.memory_bytes - taken) - to_come - head
+            number = training.layers_to_recompute(tokens, length, max(room, 0.0))
         self.recomputed = {"layers": number, "of": training.layers}
         return number
 

@@ -10,14 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from camelid import estimates_long, estimates_preferences, estimates_study
+from camelid import estimates_evaluation, estimates_long, estimates_preferences, estimates_study
 from camelid.collect.readers import read
 from camelid.collect.stage import KINDS
-from camelid.costs import Cost, Drawing
-from camelid.evaluate.tasks.asking import asked, chosen_questions
-from camelid.evaluate.tasks.registry import find_task
-from camelid.expected import Left, Reads, Rows, tokens_of
-from camelid.models.requests import Generate, Likelihood, rows_at_once
+from camelid.costs import Cost
+from camelid.estimates_evaluation import sample
+from camelid.expected import Left, Reads, Rows
 
 DATA_SECONDS = 0.2
 """Reading, checking and writing some hundred rows."""
@@ -87,7 +85,7 @@ def sample_best(s: Any, reads: Reads, cost: Cost) -> Left:
     cost.load(policy)
     cost.load(reward)
     calls = prompts.number / min(s.prompts_a_chunk, prompts.number)
-    cost.sample(policy, s.sampling, prompts.number, prompts.prompt_tokens, copies=s.num_samples, calls=calls)
+    sample(cost, policy, s.sampling, prompts, copies=s.num_samples, calls=calls)
     best = prompts._replace(answer_tokens=s.sampling.max_new_tokens)
     cost.score(reward, best.number * s.num_samples * best.tokens, at_once=s.model.micro_batch_tokens)
     return {"best.jsonl": best}
@@ -103,7 +101,7 @@ def train_ppo(s: Any, reads: Reads, cost: Cost) -> Left:
         cost.load(reward)
     if not s.model.lora_rank:
         cost.load(shape)  # without adapters to switch off, the reference is a copy
-    cost.sample(shape, s.sampling, rollouts, prompts.prompt_tokens, calls=s.num_iterations)
+    sample(cost, shape, s.sampling, prompts._replace(number=rollouts), calls=s.num_iterations)
     cost.score(reward, tokens, at_once=s.model.micro_batch_tokens)
     # The policy's pass takes log-probabilities and entropies from logits of their own, the reference's only the former.
     cost.score(shape, 2 * tokens, with_head=3 * rollouts * new, at_once=s.model.micro_batch_tokens)
@@ -125,7 +123,7 @@ def sample_pairs(s: Any, reads: Reads, cost: Cost) -> Left:
     for name, sampling in (("model", s.sampling), ("other_model", s.other_sampling)):
         shape = reads.shape(name)
         cost.load(shape)
-        cost.sample(shape, sampling, prompts.number, prompts.prompt_tokens)
+        sample(cost, shape, sampling, prompts)
         cost.unload()
     new = (s.sampling.max_new_tokens + s.other_sampling.max_new_tokens) / 2
     return {"comparisons.jsonl": prompts._replace(answer_tokens=new)}
@@ -143,49 +141,6 @@ def annotate_by_judge(s: Any, reads: Reads, cost: Cost) -> Left:
     return {"preferences.jsonl": reads.rows("comparisons")}
 
 
-def evaluate_version(s: Any, reads: Reads, cost: Cost) -> Left:
-    shape, judge, prompts = reads.shape("model"), reads.shape("judge"), reads.rows("prompts")
-    new = s.sampling.max_new_tokens
-    cost.load(shape)
-    cost.load(judge)
-    calls = prompts.number / min(s.prompts_a_chunk, prompts.number)
-    cost.sample(shape, s.sampling, prompts.number, prompts.prompt_tokens, calls=calls)
-    cost.score(judge, prompts.number * (prompts.prompt_tokens + new), at_once=s.model.micro_batch_tokens)
-    if "start_model" in reads and s.kl_prompts:
-        rows = min(s.kl_prompts, prompts.number)
-        start = reads.shape("start_model")
-        cost.unload()
-        cost.load(start)
-        cost.score(start, rows * (prompts.prompt_tokens + new), with_head=rows * new)
-    return {}
-
-
-def evaluate_task(s: Any, reads: Reads, cost: Cost) -> Left:
-    """Every question once and every choice once; the examples once a chunk where they are the same for all.
-
-    Written answers are counted as long as they may be, each behind its own examples.
-    """
-    shape, path = reads.shape("model"), reads.sources("data")[0]
-    cost.load(shape)
-    if isinstance(path, Path):
-        task = find_task(s.task)
-        chosen, shots = chosen_questions(task, path, shots=s.shots, limit=s.limit, header=s.header, seed=s.seed)
-        prefixes = {shots.prefix(question) for question in chosen}
-        text = "".join(r[0] for q in chosen for r in q.requests[:1]) + "".join(prefixes)
-        choices = "".join(r[1] for q in chosen for r in q.requests if isinstance(r, Likelihood))
-        written = [
-            r for q in chosen for r in asked(q, shots, max_new_tokens=s.max_new_tokens) if isinstance(r, Generate)
-        ]
-        for limit in sorted({r.max_new_tokens for r in written}):
-            prompts = [r.prompt for r in written if r.max_new_tokens == limit]
-            mean = sum(map(tokens_of, prompts)) / len(prompts)
-            drawing = Drawing(limit, rows_at_once(mean, limit))
-            cost.sample(shape, drawing, len(prompts), mean, copies=s.samples)
-        if not written:
-            cost.score(shape, tokens_of(text + choices), with_head=tokens_of(choices or text))
-    return {}
-
-
 def write_run_report(s: Any, reads: Reads, cost: Cost) -> Left:
     cost.seconds += REPORT_SECONDS
     return {}
@@ -201,9 +156,8 @@ TABLE: dict[str, Callable[[Any, Reads, Cost], Left]] = {
     "camelid.train.reward.train_reward": train_reward,
     "camelid.train.rejection.sample_best": sample_best,
     "camelid.train.ppo.train_ppo": train_ppo,
-    "camelid.evaluate.version.evaluate_version": evaluate_version,
-    "camelid.evaluate.tasks.stage.evaluate_task": evaluate_task,
     "camelid.evaluate.report.stage.write_run_report": write_run_report,
+    **estimates_evaluation.TABLE,
     **estimates_preferences.TABLE,
     **estimates_study.TABLE,
     **estimates_long.TABLE,

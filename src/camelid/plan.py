@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from camelid.costs import Cost
 from camelid.estimates import TABLE
 from camelid.expected import Known, Reads, Rows, UnknownError
-from camelid.models.devices import Device
+from camelid.models.devices import STAYS_BYTES, Device
 from camelid.plan_shown import plan_json, print_lines
 from camelid.runs import Stage, finished_stages, function_name
 
@@ -75,12 +75,16 @@ def make_plan(
     """
     known = Known(finished_stages(stages, root) if device is None and in_place is None else {}, in_place=in_place)
     devices = Devices(probe, device)
-    lines = [estimate_stage(stage, known, devices) for stage in stages]
+    lines: list[Line] = []
+    for stage in stages:
+        # One process runs them all: what the first model's stage leaves in it is there from the next on.
+        used = any(line.cost.device.on_cpu and line.cost.memory_bytes for line in lines)
+        lines.append(estimate_stage(stage, known, devices, stays_bytes=STAYS_BYTES if used else 0.0))
     return lines, list(devices.speeds.values())
 
 
-def estimate_stage(stage: Stage, known: Known, devices: Devices) -> Line:
-    """What one stage costs; what it will leave is noted in `known`."""
+def estimate_stage(stage: Stage, known: Known, devices: Devices, *, stays_bytes: float = 0.0) -> Line:
+    """What one stage costs; what it will leave is noted in `known`. `stays_bytes`: left in the process by others."""
     if stage.name in known.finished:
         return Line(stage, "done", Cost(UNMET), 0.0)
     estimate = TABLE.get(function_name(stage))
@@ -88,7 +92,7 @@ def estimate_stage(stage: Stage, known: Known, devices: Devices) -> Line:
         if estimate is None:
             raise UnknownError(f"no estimate of stages like {stage.name}")
         reads = Reads(stage, known)
-        cost = Cost(devices.of(reads))
+        cost = Cost(devices.of(reads), stays_bytes=stays_bytes)
         known.left[stage.name] = estimate(stage.settings, reads, cost)
     except UnknownError as reason:
         return Line(stage, "unknown", Cost(UNMET), 0.0, str(reason))

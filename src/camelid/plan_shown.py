@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from camelid.cost_figures import MEMORY_WITHIN, STAGE_WITHIN, WHOLE_WITHIN
 from camelid.expected import BYTES_A_TOKEN, TOKENS_A_TURN
 from camelid.runs import Input, Output, Stage, function_name, sources
 from camelid.table import print_table, shown_bytes, shown_count, shown_seconds
@@ -15,11 +16,15 @@ if TYPE_CHECKING:
     from camelid.plan import Line
 
 SHOWN_SOURCES = 2
+IDLE = 0.85
+"""Share of the cores that a process has in a second of products on a machine with little else to do."""
 
 
 def plan_json(lines: Sequence[Line], speeds: Sequence[Speed]) -> dict[str, Any]:
     stages = [_as_json(line) for line in lines]
-    return {"stages": stages, "total": _known(_total(lines)), "speeds": [s._asdict() for s in speeds]}
+    here = {"stage": STAGE_WITHIN, "whole": WHOLE_WITHIN} if speeds else None
+    total = _known(_total(lines))
+    return {"stages": stages, "total": total, "speeds": [s._asdict() for s in speeds], "seconds_within_factor": here}
 
 
 def print_lines(lines: Sequence[Line], speeds: Sequence[Speed]) -> None:
@@ -98,8 +103,16 @@ def _notes(lines: Sequence[Line], speeds: Sequence[Speed]) -> list[str]:
     ]
     notes += [
         f"Time: {speed.operations_per_second / 1e9:,.0f} GFLOP/s measured in {speed.precision} on the {speed.device}, "
-        f"times the shares of it that were measured on 2 CPU cores. Elsewhere it may differ by a factor."
+        f"times the shares of it that were measured on 2 CPU cores. There, a stage took its time within a factor of "
+        f"{STAGE_WITHIN}, a whole recipe within {WHOLE_WITHIN}; elsewhere they may be further off. "
+        f"Of memory, a recipe's stages took up to {MEMORY_WITHIN} times their estimates."
         for speed in speeds
+    ]
+    notes += [
+        f"Other programs were running: this process had {speed.share_of_cores:.0%} of the cores while it was measured. "
+        "Times are for a machine as busy as that, and further off than said; ask again when it is idle."
+        for speed in speeds
+        if speed.share_of_cores < IDLE
     ]
     notes += [device.described() for device in {line.cost.device for line in lines} if device.utilisation is not None]
     for line in lines:

@@ -7,7 +7,9 @@ Imports no torch: OpenMP reads its settings when torch is loaded.
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
+from contextlib import suppress
 
 SPIN_COUNT = "20000"
 """Turns that a waiting thread of libgomp makes, some tens of microseconds."""
@@ -53,3 +55,15 @@ def keep_freed_memory() -> bool:
         return False
     wanted = ((MMAP_MAX, 0), (TRIM_THRESHOLD, -1), (TOP_PAD, 64 << 20))
     return all([mallopt(parameter, value) == 1 for parameter, value in wanted])
+
+
+def give_back_freed_memory() -> None:
+    """Return to the kernel what nobody uses any more; for the moments when something large comes, such as a model.
+
+    What `keep_freed_memory` keeps serves neither a file that is mapped nor another stage's sizes: an evaluation peaked
+    at 1.9 GB, and at 1.3 with this before each model. A model that was dropped may still hang in a ring of references
+    until Python looks for those: after an SFT stage 0.2 GB did.
+    """
+    gc.collect()
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)

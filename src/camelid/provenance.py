@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib.metadata
 import os
 import platform
@@ -12,6 +11,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
+
+from camelid.process import give_back_freed_memory
 
 PACKAGES = ("camelid", "torch", "transformers", "numpy", "safetensors")
 
@@ -51,19 +52,13 @@ def _machine() -> dict[str, Any]:
     return machine | (compute.describe() if compute is not None else {})
 
 
-def _give_back_free_memory() -> None:
-    """Let glibc return what earlier stages have freed: after three SFT stages in one process 2.0 GB became 0.5."""
-    with suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).malloc_trim(0)
-
-
 class PeakMemory:
     """Highest resident memory of this process while the context was open, in bytes (elsewhere than on Linux: ever)."""
 
     peak_bytes = 0
 
     def __enter__(self) -> Self:
-        _give_back_free_memory()
+        give_back_freed_memory()
         with suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM, see proc(5)
         return self

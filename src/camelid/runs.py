@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict
 
 from camelid import __version__
 from camelid.checkpoints import Checkpoints
-from camelid.durable import directory_digest, file_digest, sync_file, write_json
+from camelid.durable import DiskFullError, directory_digest, file_digest, naming_full_disk, sync_file, write_json
 from camelid.progress import progress
 from camelid.provenance import PeakMemory, provenance
 from camelid.types import content_hash
@@ -95,10 +95,10 @@ class Run:
 
     def log(self, step: int, **metrics: float) -> None:
         """Append a row to metrics.jsonl (no clock times, so the same after a resume) and its time to timing.jsonl."""
-        with (self.path / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps({"step": step, **metrics}) + "\n")
-        with (self.path / "timing.jsonl").open("a") as file:
-            file.write(json.dumps({"step": step, "time": time.time()}) + "\n")
+        for name, row in (("metrics", metrics), ("timing", {"time": time.time()})):
+            path = self.path / f"{name}.jsonl"
+            with naming_full_disk(path), path.open("a") as file:
+                file.write(json.dumps({"step": step, **row}) + "\n")
 
     def progress(self, what: str, total: int, done: int = 0) -> Any:
         """A progress bar with time left, on stderr; a context manager whose value advances it: `tick(1)`."""
@@ -178,7 +178,11 @@ def _execute_one(stage: Stage, path: Path, inputs: dict[str, Any], digests: dict
         started = time.time()
         run = Run(path, stage.settings, Inputs(inputs), Checkpoints(path / "checkpoints"))
         with PeakMemory() as memory:
-            metrics = dict(stage.function(run))
+            try:
+                with naming_full_disk(path):
+                    metrics = dict(stage.function(run))
+            except DiskFullError as error:
+                raise DiskFullError(f"{error}. {_kept(run)}") from error
         earlier = run.checkpoints.seconds_before
         manifest = {
             "stage": stage.name,
@@ -193,6 +197,13 @@ def _execute_one(stage: Stage, path: Path, inputs: dict[str, Any], digests: dict
         }
         write_json(path / "manifest.json", manifest)
         run.checkpoints.clear()
+
+
+def _kept(run: Run) -> str:
+    """What a stage that a full disk ended can go on from."""
+    step = run.checkpoints.newest_step()
+    kept = f"the checkpoint of step {step} in {run.checkpoints.folder}" if step else "no checkpoint of this stage"
+    return f"Kept: finished stages, {kept}. Make room and give the same command again, which goes on from there"
 
 
 def stage_hash(stage: Stage, digests: Mapping[str, str]) -> str:

@@ -16,6 +16,8 @@ from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from camelid.durable import write_synced
+
 Role = Literal["system", "user", "assistant"]
 Rating = Literal["significantly better", "better", "slightly better", "negligibly better"]
 RATINGS: tuple[Rating, ...] = ("significantly better", "better", "slightly better", "negligibly better")
@@ -162,18 +164,7 @@ def reasons(error: ValidationError) -> str:
 
 def write_records(path: str | os.PathLike[str], rows: Iterable[BaseModel]) -> int:
     """Write rows as JSON Lines, whole or not at all (written aside, then renamed). Returns the number of rows."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".partial")
-    count = 0
-    with aside.open("w", encoding="utf-8") as file:
-        for row in rows:
-            file.write(row.model_dump_json() + "\n")
-            count += 1
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
-    return count
+    return write_synced(Path(path), (row.model_dump_json() for row in rows))
 
 
 def draw(rows: Sequence[T], number: int, seed: int) -> list[T]:

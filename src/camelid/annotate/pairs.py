@@ -13,6 +13,7 @@ from pydantic import Field
 
 from camelid.models.policy import Policy
 from camelid.models.sampler import Sampling
+from camelid.models.too_long import Reader, TooLong, fitting_prompts
 from camelid.models.trunk import ModelSettings
 from camelid.runs import Run, Settings, derived_seed
 from camelid.types import Comparison, Prompt, draw, read_records, write_records
@@ -29,6 +30,9 @@ class PairSettings(Settings):
     """How the newest version's completions are drawn."""
     other_sampling: Sampling = Sampling(temperature=1.1)
     """How the other version's completions are drawn."""
+    too_long: TooLong = "set_aside"
+    """What becomes of prompts that leave no room for `max_new_tokens` in a model's context: set_aside (counted, and
+    an error where more than half would go), cut (oldest turns first), or stop."""
     max_prompts: int = Field(default=0, ge=0)
     """Use so many prompts, drawn at random; 0 for all."""
 
@@ -36,7 +40,10 @@ class PairSettings(Settings):
 def sample_pairs(run: Run) -> dict[str, Any]:
     """Stage: `model`, `other_model`, `prompts` -> comparisons.jsonl, sides shuffled, equal completions left out."""
     s: PairSettings = run.settings
-    prompts = draw(read_records(run.inputs["prompts"], Prompt), s.max_prompts, derived_seed(s.seed, "prompts"))
+    drawn = draw(read_records(run.inputs["prompts"], Prompt), s.max_prompts, derived_seed(s.seed, "prompts"))
+    readers = [Reader.of(run.inputs[name], s.chat_format) for name in ("model", "other_model")]
+    most = max(s.sampling.max_new_tokens, s.other_sampling.max_new_tokens)
+    prompts, too_long = fitting_prompts(run, drawn, readers, s.too_long, most)
     newest = _complete(run, "model", prompts, s.sampling)
     other = _complete(run, "other_model", prompts, s.other_sampling)
     sides = random.Random(derived_seed(s.seed, "sides"))
@@ -58,7 +65,7 @@ def sample_pairs(run: Run) -> dict[str, Any]:
             )
         )
     write_records(run.path / "comparisons.jsonl", comparisons)
-    return {"num_prompts": len(prompts), "num_comparisons": len(comparisons)}
+    return {"num_prompts": len(prompts), "num_comparisons": len(comparisons)} | too_long
 
 
 def _complete(run: Run, which: str, prompts: list[Prompt], sampling: Sampling) -> list[str]:

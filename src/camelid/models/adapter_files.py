@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from camelid.models.adapter_config import CONFIG, WEIGHTS, read_config, written_config
+from camelid.models.checkpointing import save_tensors
 from camelid.models.lora import TRAINED, Adapter, lora_layers
 from camelid.models.lora_targets import adaptable
 
@@ -134,8 +134,7 @@ def save_adapter(
     notes = {"base": {name: fingerprint(layer.base) for name, layer in layers.items()}} | notes
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(tensors, folder / WEIGHTS, {"format": "pt"})
+    save_tensors(folder / WEIGHTS, tensors, {"format": "pt"})
     (folder / NOTES).write_text(json.dumps(notes, indent=1) + "\n")
     (folder / "README.md").write_text(card)
 

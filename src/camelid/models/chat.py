@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["ChatFormat", "ChatFormatError", "Rendered", "TrainOn", "load_chat_format"]
 
 TrainOn = Literal["assistant", "last", "everything"]
-"""Which tokens train: those of all assistant turns, of the last one only, or all."""
+"""Which tokens train: those of all assistant turns, of the last one only, or all but the first, which none precedes."""
 
 Segment = list[int] | Slot
 PAD_NAMES = ("<pad>", "<|pad|>", "[PAD]", "<|finetune_right_pad_id|>", "<|endoftext|>", "<|end_of_text|>", "<unk>")
@@ -91,7 +91,7 @@ class ChatFormat:
         end of turn that was cut off stays absent, for a model must not learn to stop there.
         """
         ids, turns = self._encode(messages, generation=False)
-        spans = {"assistant": turns, "last": turns[-1:], "everything": [(0, len(ids))]}
+        spans = {"assistant": turns, "last": turns[-1:], "everything": [(1, len(ids))]}
         mask = [False] * len(ids)
         for start, end in spans[train_on]:
             mask[start:end] = [True] * (end - start)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,20 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
+from camelid.durable import whole
+
 
 def save_state(folder: Path, name: str, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
     """Write `name.safetensors` and `name.json` into `folder`."""
-    save_file({key: tensor.detach().contiguous() for key, tensor in tensors.items()}, folder / f"{name}.safetensors")
+    save_tensors(folder / f"{name}.safetensors", tensors)
     (folder / f"{name}.json").write_text(json.dumps(values))
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file, whole or not at all. Raises DiskFullError, before the first byte where it can."""
+    here = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with whole(path, sum(tensor.nbytes for tensor in here.values())) as aside:
+        save_file(here, aside, metadata)
 
 
 def load_state(folder: Path, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -25,6 +25,8 @@ class Speed(NamedTuple):
     device: str
     memory_bytes: float | None = None
     """What is free; None where the system does not say."""
+    share_of_cores: float = 1.0
+    """How much of its threads' time this process had while it was measured; below 1 where other programs ran."""
 
 
 def probe(shape: Shape, precision: Precision, *, seconds: float = 1.0) -> Speed:
@@ -33,10 +35,15 @@ def probe(shape: Shape, precision: Precision, *, seconds: float = 1.0) -> Speed:
     layer = [(torch.randn(ROWS, inputs), torch.randn(inputs, outputs)) for inputs, outputs in shape.matrices]
     layer = [(x.to(compute.device, compute.dtype), w.to(compute.device, compute.dtype)) for x, w in layer]
     _multiply(layer)  # the first time also chooses algorithms and touches the memory
-    end = time.perf_counter() + seconds
+    started, worked = time.perf_counter(), time.process_time()
+    end = started + seconds
     rounds = [_multiply(layer)]
     while time.perf_counter() < end:
         rounds.append(_multiply(layer))
+    share = 1.0
+    if compute.device.type == "cpu":
+        elapsed = time.perf_counter() - started
+        share = min((time.process_time() - worked) / (elapsed * torch.get_num_threads()), 1.0)
     # The fastest round: what else the machine is doing in this second says nothing about the hours to come.
     operations_per_second = 2 * ROWS * shape.layer_parameters / min(rounds)
     precision_name = str(compute.dtype).removeprefix("torch.")
@@ -44,7 +51,9 @@ def probe(shape: Shape, precision: Precision, *, seconds: float = 1.0) -> Speed:
         free = free_bytes(compute.device)
     except ValueError:
         free = None
-    return Speed(operations_per_second, compute.dtype.itemsize, precision_name, compute.device.type, free)
+    return Speed(
+        operations_per_second, compute.dtype.itemsize, precision_name, compute.device.type, free, round(share, 2)
+    )
 
 
 def _multiply(layer: list[tuple[torch.Tensor, torch.Tensor]]) -> float:

@@ -8,7 +8,7 @@ included, so that a user reads the same words.
 Left out: fewer checks for templates from outside, which still render each conversation once to compare; batches for
 tokenizers of the SentencePiece kind, for which the token before a text matters.
 
-    for row in render_many(policy.chat, conversations, max_tokens=1024): ...
+    for row in render_many(policy.chat, conversations): ...
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ def render_many(
     conversations: Iterable[Sequence[Message]],
     *,
     train_on: TrainOn = "assistant",
-    max_tokens: int | None = None,
 ) -> Iterator[Row]:
     """A row for each conversation, its ids and mask as arrays.
 
@@ -49,14 +48,14 @@ def render_many(
     def rows(chunk: _Chunk, made: list[Row | None]) -> Iterator[Row]:
         for messages, row in zip(chunk.conversations, made, strict=True):
             if row is None:
-                rendered = chat.render(messages, train_on=train_on, max_tokens=max_tokens)
+                rendered = chat.render(messages, train_on=train_on)
                 row = Row(np.array(rendered.ids, dtype=np.int32), np.array(rendered.loss_mask))
             yield row
 
     waiting: deque[tuple[_Chunk, Future[list[Row | None]]]] = deque()
     with ThreadPoolExecutor(THREADS) as threads:
         for chunk in _chunks(chat, conversations):
-            waiting.append((chunk, threads.submit(_rows, chat, chunk, train_on, max_tokens)))
+            waiting.append((chunk, threads.submit(_rows, chat, chunk, train_on)))
             if len(waiting) > 2 * THREADS - 1:
                 done, future = waiting.popleft()
                 yield from rows(done, future.result())
@@ -91,7 +90,7 @@ def _chunks(chat: ChatFormat, conversations: Iterable[Sequence[Message]]) -> Ite
         yield chunk
 
 
-def _rows(chat: ChatFormat, chunk: _Chunk, train_on: TrainOn, max_tokens: int | None) -> list[Row | None]:
+def _rows(chat: ChatFormat, chunk: _Chunk, train_on: TrainOn) -> list[Row | None]:
     """The chunk's rows; None for one that `render` has to make, or to refuse."""
     texts = [
         segment.text(messages[segment.message].content)
@@ -109,9 +108,11 @@ def _rows(chat: ChatFormat, chunk: _Chunk, train_on: TrainOn, max_tokens: int | 
     ends = places[np.cumsum(num_parts)].tolist()
     rows: list[Row | None] = []
     for start, end in zip([0, *ends], ends, strict=False):
-        cut = slice(start, end if max_tokens is None else min(end, start + max(max_tokens, 0)))
-        # Copies: a part of an array would keep all of it, what was cut off included, in memory.
-        rows.append(Row(ids[cut].copy(), mask[cut].copy()) if mask[cut].any() else None)
+        own = slice(start, end)
+        if train_on == "everything":
+            mask[start : start + 1] = False  # nothing stands before it to predict it
+        # Copies: a part of an array would keep all of it in memory, for rows that are not taken too.
+        rows.append(Row(ids[own].copy(), mask[own].copy()) if mask[own].any() else None)
     return rows
 
 

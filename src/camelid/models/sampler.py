@@ -91,9 +91,10 @@ class SlotCache:
         return self.keys[layer], self.values[layer]
 
     def keep(self, rows: Tensor) -> None:
-        """Drop all rows but these."""
-        self.keys = [tensor[rows] for tensor in self.keys]
-        self.values = [tensor[rows] for tensor in self.values]
+        """Drop all rows but these, a tensor at a time: only one is there twice."""
+        for tensors in (self.keys, self.values):
+            for layer, tensor in enumerate(tensors):
+                tensors[layer] = tensor[rows]
         self.lengths = self.lengths[rows]
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import GenerationConfig
 
+from camelid.durable import naming_full_disk
 from camelid.models.adapter_files import save_adapter
+from camelid.models.checkpointing import save_tensors
 from camelid.models.loading import public_name, weights_folder
 from camelid.models.lora import merged_state
 
@@ -37,7 +38,8 @@ def save_language_model(
     _save(model, state, tokenizer, folder, card, dtype)
     # Not the base model's: its sampling defaults are not ours, and some that are published do not pass their own check.
     generation = GenerationConfig(bos_token_id=tokenizer.bos_token_id, eos_token_id=list(stop_ids), pad_token_id=pad_id)
-    generation.save_pretrained(folder)
+    with naming_full_disk(folder):
+        generation.save_pretrained(folder)
 
 
 def save_reward_model(
@@ -66,8 +68,9 @@ def save_adapter_beside(
     beside = folder.with_name("adapter")
     score = getattr(model, "score", None)
     head = None if score is None else score.weight
-    save_adapter(model, beside, base=public_name(weights_folder(base)), card=card, head=head, notes=notes or {})
-    tokenizer.save_pretrained(beside)
+    with naming_full_disk(beside):
+        save_adapter(model, beside, base=public_name(weights_folder(base)), card=card, head=head, notes=notes or {})
+        tokenizer.save_pretrained(beside)
 
 
 def save_as_it_is(model: Any, tokenizer: Any, folder: Path, *, card: str) -> None:
@@ -91,7 +94,9 @@ def _save(
     config = copy.deepcopy(config if config is not None else model.config)
     config.architectures = [type(model).__name__]
     config.dtype = dtype
-    config.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    (folder / "README.md").write_text(card)
-    save_file({name: tensor.cpu() for name, tensor in state.items()}, folder / "model.safetensors", {"format": "pt"})
+    with naming_full_disk(folder):
+        config.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        (folder / "README.md").write_text(card)
+    # Last: a folder without weights is not taken for a model.
+    save_tensors(folder / "model.safetensors", state, {"format": "pt"})

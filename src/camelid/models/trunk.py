@@ -25,6 +25,7 @@ from camelid.models.master_weights import hold_master_weights
 from camelid.models.memory import Training
 from camelid.models.recomputing import Recomputing
 from camelid.models.shape import Shape
+from camelid.process import give_back_freed_memory
 
 LOGIT_TRANSFORMS = {"final_logit_softcapping": None, "logit_scale": 1, "logits_scaling": 1}
 """Settings by which some architectures change logits after the output head, and their values where nothing happens."""
@@ -188,6 +189,7 @@ def load_pretrained(
     Raises ValueError where the folder lacks weights that the model needs, other than `may_lack`: transformers would
     draw them at random and say so in a table that nobody reads, which is why its own report is switched off here.
     """
+    give_back_freed_memory()
     attention.register()
     transformers_logging.disable_progress_bar()
     verbosity = transformers_logging.get_verbosity()

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 from camelid.models.batch import Row
 from camelid.models.chat import ChatFormat
+from camelid.models.too_long import Lengths
 from camelid.train.common import input_files
-from camelid.train.pairs import completion_row
+from camelid.train.pairs import completion_row, completion_rows
 from camelid.types import Conversation, Messages, Preference, read_records
 
 
@@ -40,13 +41,18 @@ def read_answers(inputs: Mapping[str, Any], preferences: Sequence[Preference]) -
             for file in files
             for c in read_records(file, Conversation)
         ]
+    check_both_kinds(answers)
+    return answers
+
+
+def check_both_kinds(answers: Sequence[Answer]) -> None:
+    """Raises ValueError unless there are some of both."""
     good = sum(answer.desirable for answer in answers)
     if not 0 < good < len(answers):
         raise ValueError(
             f"{good} desirable and {len(answers) - good} undesirable answers: KTO wants some of both; give "
             "`preferences`, or `desirable` and `undesirable` (files of conversations)"
         )
-    return answers
 
 
 def mismatch(answers: Sequence[Answer]) -> list[Answer]:
@@ -61,12 +67,12 @@ def mismatch(answers: Sequence[Answer]) -> list[Answer]:
     return found
 
 
-def answer_rows(chat: ChatFormat, answers: Sequence[Answer], max_tokens: int) -> list[Row]:
-    """Raises ValueError, with the answer's name, where one cannot be written."""
-    rows = []
-    for answer in answers:
-        try:
-            rows.append(completion_row(chat, answer.prompt, answer.text, max_tokens))
-        except ValueError as error:
-            raise type(error)(f"{answer.name}: {error}") from error
-    return rows
+def answer_rows(chat: ChatFormat, answers: Sequence[Answer], lengths: Lengths) -> list[tuple[Answer, Row]]:
+    """Answers that `lengths` lets through, with what it leaves of their prompts, and their rows."""
+    made = [(answer, completion_rows(chat, answer.prompt, [answer.text], answer.name, lengths)) for answer in answers]
+    return [(answer._replace(prompt=found[0]), found[1][0]) for answer, found in made if found]
+
+
+def mismatched_rows(chat: ChatFormat, answers: Sequence[Answer], max_tokens: int) -> list[Row]:
+    """Each prompt with another's answer. Its end is cut off where it is too long: these rows train nothing."""
+    return [completion_row(chat, answer.prompt, answer.text, max_tokens) for answer in mismatch(answers)]

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from camelid.functional.schedules import Schedule, learning_rate
 from camelid.models.optimizer import OptimizerSettings
+from camelid.models.too_long import TooLong
 from camelid.models.trunk import ModelSettings
 from camelid.runs import Run, Settings, derived_seed
 
@@ -45,6 +46,16 @@ class TrainSettings(Settings):
             warmup_steps=self.warmup_steps,
             final_fraction=self.final_fraction,
         )
+
+
+class RowSettings(TrainSettings):
+    """Settings of stages that train on rows of a conversation each."""
+
+    max_tokens: int = Field(default=1024, ge=8)
+    """Longest row; the model's context, where that is shorter."""
+    too_long: TooLong = "set_aside"
+    """What becomes of longer ones: set_aside (counted, and an error where more than half would go), cut (at the end;
+    where nothing to train on would be left, the oldest turns go), or stop."""
 
 
 def batches(num_rows: int, batch_size: int, epochs: float, seed: int) -> list[list[int]]:

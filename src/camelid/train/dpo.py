@@ -26,14 +26,15 @@ from camelid.functional.pair_accuracy import wins
 from camelid.functional.ranking import margin_of
 from camelid.models.batch import Batch, Row
 from camelid.models.policy import Loss, Outputs, Policy
+from camelid.models.too_long import Lengths, row_limit
 from camelid.runs import Run, derived_seed
-from camelid.train.common import TrainSettings, batches, model_card, split
-from camelid.train.pairs import accuracy_beside_floors, pair_rows, paired, read_preferences
+from camelid.train.common import RowSettings, batches, model_card, split
+from camelid.train.pairs import accuracy_beside_floors, pair_rows, paired, read_preferences, unzipped
 from camelid.train.reference import summed, summed_reference, with_reference
 from camelid.types import Preference
 
 
-class DpoSettings(TrainSettings):
+class DpoSettings(RowSettings):
     """Direct preference optimization."""
 
     learning_rate: float = Field(default=1e-4, gt=0)
@@ -54,8 +55,6 @@ class DpoSettings(TrainSettings):
     log_ratio: Literal["sum", "mean"] = "sum"
     """Log-ratio of a completion: summed over its tokens, or their mean (length-normalised DPO; Tulu 3 took it with
     beta 5)."""
-    max_tokens: int = Field(default=1024, ge=8)
-    """Longer conversations are cut at the end; how many completions were is in the metrics."""
     held_out: int = Field(default=50, ge=0)
     """Preferences kept from training to measure accuracy on."""
 
@@ -82,8 +81,12 @@ def train_dpo(run: Run) -> dict[str, Any]:
     policy = Policy.load_for_training(
         run.inputs["model"], s.model, s.optimizer, seed=derived_seed(s.seed, "adapters"), chat_format=s.chat_format
     )
-    train, held_out = split(read_preferences(run.inputs["preferences"]), s.held_out, s.seed)
-    rows = [row for p in (*train, *held_out) for row in pair_rows(policy.chat, p, s.max_tokens)]
+    preferences = read_preferences(run.inputs["preferences"])
+    lengths = Lengths("preferences", s.too_long, row_limit(s.max_tokens, policy.model.config.max_position_embeddings))
+    found = pair_rows(policy.chat, preferences, lengths)
+    too_long = lengths.finish(run, len(preferences))
+    (train, pairs), (held_out, held_out_pairs) = map(unzipped, split(found, s.held_out, s.seed))
+    rows = [row for pair in (*pairs, *held_out_pairs) for row in pair]
     pairs = list(paired(with_reference(run, policy, rows)))
     pairs, held_out_pairs = pairs[: len(train)], pairs[len(train) :]
     offsets = [margin_of(p.rating, s.margins) for p in train]
@@ -106,8 +109,7 @@ def train_dpo(run: Run) -> dict[str, Any]:
     results: dict[str, Any] = {
         "num_train": len(train),
         "num_held_out": len(held_out),
-        "cut": sum(len(row.ids) == s.max_tokens for pair in pairs for row in pair),
-    }
+    } | too_long
     if held_out:
         now = on_pairs(policy, held_out_pairs, s)
         run.log(len(steps), **measure(now, s))

@@ -25,15 +25,16 @@ from camelid.functional.kto import kto_loss, reference_point
 from camelid.functional.pair_accuracy import wins
 from camelid.models.batch import Batch, Row
 from camelid.models.policy import Loss, Outputs, Policy
+from camelid.models.too_long import Lengths, row_limit
 from camelid.runs import Run, derived_seed
-from camelid.train.answers import answer_rows, mismatch, read_answers
-from camelid.train.common import TrainSettings, batches, model_card, split
-from camelid.train.pairs import accuracy_beside_floors, pair_rows, read_preferences
+from camelid.train.answers import answer_rows, check_both_kinds, mismatched_rows, read_answers
+from camelid.train.common import RowSettings, batches, model_card, split
+from camelid.train.pairs import accuracy_beside_floors, pair_rows, read_preferences, unzipped
 from camelid.train.reference import summed, summed_reference, with_reference
 from camelid.types import Preference
 
 
-class KtoSettings(TrainSettings):
+class KtoSettings(RowSettings):
     """KTO."""
 
     learning_rate: float = Field(default=1e-4, gt=0)
@@ -49,8 +50,6 @@ class KtoSettings(TrainSettings):
     between 1 and 4/3 of undesirable_weight x the others' number."""
     undesirable_weight: float = Field(default=1.0, ge=0)
     """Weight of undesirable answers."""
-    max_tokens: int = Field(default=1024, ge=8)
-    """Longer conversations are cut at the end; how many answers were is in the metrics."""
     held_out: int = Field(default=50, ge=0)
     """Preferences kept from training to measure accuracy on; answers without a partner all train."""
 
@@ -63,10 +62,15 @@ def train_kto(run: Run) -> dict[str, Any]:
     )
     preferences = read_preferences(run.inputs["preferences"]) if "preferences" in run.inputs else []
     train, held_out = split(preferences, s.held_out, s.seed) if preferences else ([], [])
-    answers = read_answers(run.inputs, train)
-    own, others = (answer_rows(policy.chat, part, s.max_tokens) for part in (answers, mismatch(answers)))
-    pairs = [row for p in held_out for row in pair_rows(policy.chat, p, s.max_tokens)]
-    seen = with_reference(run, policy, [*own, *others, *pairs])
+    given = read_answers(run.inputs, train)
+    lengths = Lengths("answers", s.too_long, row_limit(s.max_tokens, policy.model.config.max_position_embeddings))
+    found = answer_rows(policy.chat, given, lengths)
+    measured, pairs = unzipped(pair_rows(policy.chat, held_out, lengths))
+    too_long = lengths.finish(run, len(given) + len(held_out))
+    answers, own = [answer for answer, _ in found], [row for _, row in found]
+    check_both_kinds(answers)
+    others = mismatched_rows(policy.chat, answers, lengths.limit.tokens)
+    seen = with_reference(run, policy, [*own, *others, *(row for pair in pairs for row in pair)])
     rows, mismatched, held_out_rows = seen[: len(own)], seen[len(own) : 2 * len(own)], seen[2 * len(own) :]
 
     steps = batches(len(rows), s.batch_size, s.epochs, s.seed)
@@ -88,11 +92,10 @@ def train_kto(run: Run) -> dict[str, Any]:
     results: dict[str, Any] = {
         "num_desirable": good,
         "num_undesirable": len(answers) - good,
-        "num_held_out": len(held_out),
-        "cut": sum(len(row.ids) == s.max_tokens for row in rows),
-    }
-    if held_out:
-        results |= accuracy(policy, held_out_rows, train, held_out)
+        "num_held_out": len(measured),
+    } | too_long
+    if measured:
+        results |= accuracy(policy, held_out_rows, train, measured)
     write_json(run.path / "accuracy.json", results)
     policy.save(run.path / "model", model_card(run, "Language model after KTO", results))
     return results

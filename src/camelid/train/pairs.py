@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from camelid.functional.pair_accuracy import longer_wins, shares, shares_by_labe
 from camelid.functional.tfidf import tfidf_wins
 from camelid.models.batch import Row
 from camelid.models.chat import ChatFormat
+from camelid.models.too_long import Lengths, cut_completions
 from camelid.train.common import input_files
 from camelid.types import RATINGS, Message, Messages, Preference, read_records
 
@@ -25,21 +27,50 @@ def read_preferences(files: Path | list[Path]) -> list[Preference]:
     return found
 
 
-def completion_row(chat: ChatFormat, prompt: Messages, completion: str, max_tokens: int) -> Row:
+def completion_row(chat: ChatFormat, prompt: Messages, completion: str, max_tokens: int | None = None) -> Row:
     """A prompt with its completion, which alone trains, end of turn included."""
     whole = (*prompt, Message(role="assistant", content=completion))
     rendered = chat.render(whole, train_on="last", max_tokens=max_tokens)
     return Row(rendered.ids, rendered.loss_mask)
 
 
-def pair_rows(chat: ChatFormat, preference: Preference, max_tokens: int) -> tuple[Row, Row]:
-    """(chosen, rejected). Raises ValueError, with the preference's name, where one of them cannot be written."""
-    texts = (preference.chosen, preference.rejected)
+def completion_rows(
+    chat: ChatFormat, prompt: Messages, completions: Sequence[str], name: str, lengths: Lengths
+) -> tuple[Messages, Sequence[Row]] | None:
+    """What is left of the prompt, and a row for each of its completions; None where `lengths` sets them aside.
+
+    They go together or not at all. Raises ValueError, with the `name`, where one of them cannot be written.
+    """
+
+    def rows(prompt: Messages, max_tokens: int | None) -> Sequence[Row]:
+        return [completion_row(chat, prompt, text, max_tokens) for text in completions]
+
     try:
-        chosen, rejected = (completion_row(chat, preference.prompt, text, max_tokens) for text in texts)
+        whole = rows(prompt, None)
     except ValueError as error:
-        raise type(error)(f"preference {preference.id} ({preference.source}): {error}") from error
-    return chosen, rejected
+        raise type(error)(f"{name}: {error}") from error
+    longest, limit = max(len(row.ids) for row in whole), lengths.limit.tokens
+    if longest <= limit:
+        return prompt, whole
+    return lengths.too_long(name, longest, partial(cut_completions, prompt, rows, limit))
+
+
+def pair_rows(
+    chat: ChatFormat, preferences: Sequence[Preference], lengths: Lengths
+) -> list[tuple[Preference, tuple[Row, Row]]]:
+    """Preferences with their rows, chosen and rejected, without those that `lengths` sets aside."""
+    found = []
+    for p in preferences:
+        made = completion_rows(chat, p.prompt, (p.chosen, p.rejected), f"preference {p.id} ({p.source})", lengths)
+        if made is not None:
+            chosen, rejected = made[1]
+            found.append((p, (chosen, rejected)))
+    return found
+
+
+def unzipped(found: Sequence[tuple[Preference, tuple[Row, Row]]]) -> tuple[list[Preference], list[tuple[Row, Row]]]:
+    """The preferences, and their rows."""
+    return [p for p, _ in found], [pair for _, pair in found]
 
 
 def paired(rows: Sequence[Row]) -> Iterator[tuple[Row, Row]]:

@@ -32,6 +32,7 @@ from camelid.models.batch import Batch, Row
 from camelid.models.policy import Loss, Outputs, Policy
 from camelid.models.rewards import Rewards
 from camelid.models.sampler import Sample, Sampling
+from camelid.models.too_long import Reader, TooLong, fitting_prompts
 from camelid.runs import Run, derived_seed
 from camelid.train.common import TrainSettings, batches, model_card
 from camelid.types import Prompt, read_records
@@ -53,6 +54,9 @@ class PpoSettings(TrainSettings):
     """Iterations between checkpoints."""
     sampling: Sampling = Sampling()
     """How completions are drawn; log-probabilities are taken at the same temperature."""
+    too_long: TooLong = "set_aside"
+    """What becomes of prompts that leave no room for `max_new_tokens` in the model's context: set_aside (counted, and
+    an error where more than half would go), cut (oldest turns first), or stop."""
     num_iterations: int = Field(default=100, ge=1)
     """Batches of rollouts; LLaMA-2 took 200 to 400."""
     batch_size: int = Field(default=512, ge=2)
@@ -111,7 +115,10 @@ def train_ppo(run: Run) -> dict[str, Any]:
         rewards = Rewards.beside(policy, run.inputs["reward_model"], safety, s.chat_format)
     else:
         rewards = Rewards.load(run.inputs["reward_model"], safety, s.model, s.chat_format)
-    metrics = ppo(run, policy, read_records(run.inputs["prompts"], Prompt), rewards.score)
+    reader = Reader(policy.chat, policy.model.config.max_position_embeddings)
+    given = read_records(run.inputs["prompts"], Prompt)
+    prompts, too_long = fitting_prompts(run, given, [reader], s.too_long, s.sampling.max_new_tokens)
+    metrics = ppo(run, policy, prompts, rewards.score) | too_long
     policy.save(run.path / "model", model_card(run, "Language model after PPO", metrics))
     return metrics
 

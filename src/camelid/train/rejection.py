@@ -19,6 +19,7 @@ from camelid.functional.best_of_n import best_of_n_curve
 from camelid.models.policy import Policy
 from camelid.models.rewards import Rewards
 from camelid.models.sampler import Sampling
+from camelid.models.too_long import Reader, TooLong, fitting_prompts
 from camelid.models.trunk import ModelSettings
 from camelid.runs import Run, Settings, derived_seed
 from camelid.types import Conversation, Message, Prompt, draw, read_records, write_records
@@ -31,6 +32,9 @@ class BestSettings(Settings):
     """How the models are held in memory."""
     sampling: Sampling = Sampling()
     """How completions are drawn."""
+    too_long: TooLong = "set_aside"
+    """What becomes of prompts that leave no room for `max_new_tokens` in the model's context: set_aside (counted, and
+    an error where more than half would go), cut (oldest turns first), or stop."""
     chat_format: str = "model"
     """Chat format of the policy and the reward model."""
     num_samples: int = Field(default=4, ge=2)
@@ -57,7 +61,9 @@ class ScoredSample(BaseModel):
 def sample_best(run: Run) -> dict[str, Any]:
     """Stage: `model`, `reward_model`, optional `safety_reward_model`, `prompts` -> samples, best.jsonl, curve.json."""
     s: BestSettings = run.settings
-    prompts = draw(read_records(run.inputs["prompts"], Prompt), s.max_prompts, derived_seed(s.seed, "prompts"))
+    drawn = draw(read_records(run.inputs["prompts"], Prompt), s.max_prompts, derived_seed(s.seed, "prompts"))
+    reader = Reader.of(run.inputs["model"], s.chat_format)
+    prompts, too_long = fitting_prompts(run, drawn, [reader], s.too_long, s.sampling.max_new_tokens)
     file = run.path / "samples.jsonl"
     total = len(prompts) * s.num_samples
     done = keep_whole_chunks(file, s.prompts_a_chunk * s.num_samples, total) // s.num_samples
@@ -85,7 +91,7 @@ def sample_best(run: Run) -> dict[str, Any]:
         "unfinished_prompts": len(prompts) - len(best),
         "mean_score": scores.mean(),
         "best_score": scores.max(1).mean(),
-    }
+    } | too_long
 
 
 def _sample_and_score(run: Run, prompts: Sequence[Prompt], done: int) -> None:

@@ -20,13 +20,14 @@ from camelid.functional.ranking import margin_of, ranking_loss
 from camelid.models.batch import Row
 from camelid.models.reward_model import RewardModel
 from camelid.models.rewards import UNSAFE, is_unsafe
+from camelid.models.too_long import Lengths, row_limit
 from camelid.runs import Run, derived_seed
-from camelid.train.common import TrainSettings, batches, model_card, split
-from camelid.train.pairs import accuracy_beside_floors, pair_rows, read_preferences
+from camelid.train.common import RowSettings, batches, model_card, split
+from camelid.train.pairs import accuracy_beside_floors, completion_rows, pair_rows, read_preferences, unzipped
 from camelid.types import Comparison, Preference, read_records
 
 
-class RewardSettings(TrainSettings):
+class RewardSettings(RowSettings):
     """Reward model."""
 
     learning_rate: float = Field(default=2e-4, gt=0)
@@ -39,8 +40,6 @@ class RewardSettings(TrainSettings):
     """LLaMA-2's margin a rating: none, small (1, 2/3, 1/3, 0) or large (3, 2, 1, 0)."""
     num_layers: int | None = Field(default=None, ge=1)
     """Keep only the first layers of the trunk; None keeps all."""
-    max_tokens: int = Field(default=1024, ge=8)
-    """Longer conversations are cut at the end."""
     prompts: Literal["all", "unsafe", "other"] = "all"
     """Which preferences train: all, those on prompts tagged unsafe, or the others. A safety and a helpfulness reward
     model are two stages (LLaMA-2, section 3.2.2)."""
@@ -69,8 +68,11 @@ def train_reward(run: Run) -> dict[str, Any]:
             f"none of {len(everything)} preferences is for a reward model with prompts={s.prompts}: tag the dangerous "
             f"ones `{UNSAFE}`, or train one reward model for all (in a recipe, round.two_reward_models=false)"
         )
-    train, held_out = split(preferences, s.held_out, s.seed)
-    pairs = [pair_rows(reward.chat, p, s.max_tokens) for p in train]
+    limit = row_limit(s.max_tokens, reward.model.config.max_position_embeddings)
+    lengths = Lengths("preferences", s.too_long, limit)
+    found = pair_rows(reward.chat, preferences, lengths)
+    too_long = lengths.finish(run, len(preferences))
+    (train, pairs), (held_out, held_out_pairs) = map(unzipped, split(found, s.held_out, s.seed))
     margins = torch.tensor([margin_of(p.rating, s.margins) for p in train])
 
     steps = batches(len(pairs), s.batch_size, s.epochs, s.seed)
@@ -92,10 +94,14 @@ def train_reward(run: Run) -> dict[str, Any]:
     if "samples" in run.inputs:
         comparisons = read_records(run.inputs["samples"], Comparison)
         comparisons = [c for c in comparisons if concerns(c, s.prompts)] or comparisons
-        reward.standardise_on(reward.score(completion_rows(reward, comparisons, s.max_tokens)))
-    results: dict[str, Any] = {"num_train": len(train), "num_held_out": len(held_out)}
+        samples = Lengths("samples", s.too_long, limit)
+        rows = sample_rows(reward, comparisons, samples)
+        too_long |= {f"samples_{name}": n for name, n in samples.finish(run, len(comparisons)).items()}
+        reward.standardise_on(reward.score(rows))
+    results: dict[str, Any] = {"num_train": len(train), "num_held_out": len(held_out)} | too_long
     if held_out:
-        results |= measure_accuracy(reward, train, held_out, s.max_tokens)
+        scores = reward.score([row for pair in held_out_pairs for row in pair]).view(-1, 2)
+        results |= accuracy_beside_floors(scores[:, 0].numpy(), scores[:, 1].numpy(), train, held_out)
     write_json(run.path / "accuracy.json", results)
     reward.save(run.path / "model", model_card(run, "Reward model", results))
     return results
@@ -111,15 +117,11 @@ def margin_loss(chosen: Tensor, rejected: Tensor, which: Tensor, *, margins: Ten
     return ranking_loss(chosen, rejected, margins[which])
 
 
-def completion_rows(reward: RewardModel, comparisons: Sequence[Comparison], max_tokens: int) -> list[Row]:
-    """Both completions of every comparison."""
-    return [reward.row(c.prompt, text, max_tokens) for c in comparisons for text in (c.first, c.second)]
-
-
-def measure_accuracy(
-    reward: RewardModel, train: Sequence[Preference], held_out: Sequence[Preference], max_tokens: int
-) -> dict[str, Any]:
-    """Accuracy on the held-out pairs, in all and by rating and kind, beside "the longer wins" and TF-IDF."""
-    rows = [row for p in held_out for row in pair_rows(reward.chat, p, max_tokens)]
-    scores = reward.score(rows).view(-1, 2)
-    return accuracy_beside_floors(scores[:, 0].numpy(), scores[:, 1].numpy(), train, held_out)
+def sample_rows(reward: RewardModel, comparisons: Sequence[Comparison], lengths: Lengths) -> list[Row]:
+    """Both completions of every comparison that `lengths` lets through."""
+    names = (f"sample {c.id} ({c.source})" for c in comparisons)
+    made = [
+        completion_rows(reward.chat, c.prompt, (c.first, c.second), name, lengths)
+        for c, name in zip(comparisons, names, strict=True)
+    ]
+    return [row for found in made if found for row in found[1]]

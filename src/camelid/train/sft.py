@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,16 +21,17 @@ from torch import Tensor
 
 from camelid.functional.sft import sft_loss
 from camelid.models.batch import Batch, Row
-from camelid.models.chat import ChatFormat, TrainOn
+from camelid.models.chat import ChatFormat, ChatFormatError, TrainOn
 from camelid.models.policy import Loss, Outputs, Policy
 from camelid.models.render_many import render_many
 from camelid.models.rope import RopeScaling
+from camelid.models.too_long import Lengths, row_limit, without_oldest
 from camelid.runs import Run, derived_seed
-from camelid.train.common import TrainSettings, batches, input_files, model_card, split
-from camelid.types import Conversation, read_records
+from camelid.train.common import RowSettings, batches, input_files, model_card, split
+from camelid.types import Conversation, Messages, read_records
 
 
-class SftSettings(TrainSettings):
+class SftSettings(RowSettings):
     """Supervised fine-tuning."""
 
     learning_rate: float = Field(default=2e-4, gt=0)
@@ -55,8 +57,6 @@ class SftSettings(TrainSettings):
     0.3, and 0.2 for its smaller models (arXiv:2305.11206, section 3). Acts on training steps alone, whatever trains."""
     rope_scaling: RopeScaling = RopeScaling()
     """A longer context for long conversations (raise `max_tokens` too), in the config of the result as well."""
-    max_tokens: int = Field(default=1024, ge=8)
-    """Longer conversations are cut at the end; how many were is in the metrics."""
     held_out: int = Field(default=0, ge=0)
     """Demonstrations kept from training to measure the loss on, before and after."""
 
@@ -73,9 +73,12 @@ def train_sft(run: Run) -> dict[str, Any]:
         rope_scaling=s.rope_scaling,
     )
     conversations = [c for file in input_files(run.inputs["demonstrations"]) for c in read_records(file, Conversation)]
-    train, held_out = split(conversations, s.held_out, s.seed)
-    rows = demonstration_rows(policy.chat, train, s)
-    held_out_rows = demonstration_rows(policy.chat, held_out, s)
+    limit = row_limit(s.max_tokens, policy.model.config.max_position_embeddings)
+    lengths = Lengths("demonstrations", s.too_long, limit)
+    found = demonstration_rows(policy.chat, conversations, s, lengths)
+    too_long = lengths.finish(run, len(conversations))
+    train, held_out = split(found, s.held_out, s.seed)
+    rows, held_out_rows = ([row for _, row in part] for part in (train, held_out))
 
     if s.residual_dropout:
         policy.add_residual_dropout(s.residual_dropout)
@@ -99,10 +102,9 @@ def train_sft(run: Run) -> dict[str, Any]:
     results: dict[str, Any] = {
         "num_demonstrations": len(rows),
         "trained_tokens": sum(len(row.ids) for step in steps for row in step),
-        "cut": sum(len(row.ids) == s.max_tokens for row in rows),
-    }
+    } | too_long
     if s.tag_weights:
-        results["tagged"] = {tag: sum(tag in c.tags for c in train) for tag in s.tag_weights}
+        results["tagged"] = {tag: sum(tag in c.tags for c, _ in train) for tag in s.tag_weights}
     if held_out_rows:
         results["held_out_loss"] = token_loss(policy, held_out_rows)
         run.log(len(steps), held_out_loss=results["held_out_loss"])
@@ -110,20 +112,48 @@ def train_sft(run: Run) -> dict[str, Any]:
     return results
 
 
-def demonstration_rows(chat: ChatFormat, conversations: Sequence[Conversation], settings: SftSettings) -> list[Row]:
-    """Tokens, loss mask and weights of each. Raises ChatFormatError, with the row's id, where nothing would train."""
+def demonstration_rows(
+    chat: ChatFormat, conversations: Sequence[Conversation], settings: SftSettings, lengths: Lengths
+) -> list[tuple[Conversation, Row]]:
+    """Tokens, loss mask and weights of those that `lengths` lets through.
+
+    Raises ChatFormatError, with the row's id, where nothing would train.
+    """
     messages = (conversation.messages for conversation in conversations)
-    rendered = render_many(chat, messages, train_on=settings.train_on, max_tokens=settings.max_tokens)
+    rendered = render_many(chat, messages, train_on=settings.train_on)
     rows = []
     for conversation in conversations:
+        name = f"demonstration {conversation.id} ({conversation.source})"
         try:
             row = next(rendered)
         except ValueError as error:
-            raise type(error)(f"demonstration {conversation.id} ({conversation.source}): {error}") from error
+            raise type(error)(f"{name}: {error}") from error
+        if len(row.ids) > lengths.limit.tokens:
+            cut = partial(cut_row, chat, conversation.messages, row, settings.train_on, lengths.limit.tokens)
+            fitting = lengths.too_long(name, len(row.ids), cut)
+            if fitting is None:
+                continue
+            row = fitting
         weights = opening_weights(row.loss_mask, settings.opening_tokens, settings.opening_weight)
         weights *= math.prod(settings.tag_weights.get(tag, 1.0) for tag in conversation.tags)
-        rows.append(Row(row.ids, row.loss_mask, {"weights": weights}))
+        rows.append((conversation, Row(row.ids, row.loss_mask, {"weights": weights})))
     return rows
+
+
+def cut_row(chat: ChatFormat, messages: Messages, row: Row, train_on: TrainOn, max_tokens: int) -> Row | None:
+    """A conversation's row without its end; where nothing would train then, without its oldest turns before that.
+
+    None where its last two turns alone leave nothing to train on.
+    """
+    if np.any(row.loss_mask[:max_tokens]):
+        return Row(np.array(row.ids[:max_tokens]), np.array(row.loss_mask[:max_tokens]))
+    for shorter in without_oldest(messages):
+        try:
+            rendered = chat.render(shorter, train_on=train_on, max_tokens=max_tokens)
+        except ChatFormatError:
+            continue
+        return Row(rendered.ids, rendered.loss_mask)
+    return None
 
 
 def opening(row: Row, opening_tokens: int) -> Row:
