@@ -54,6 +54,10 @@ class Elsewhere(torch.Tensor):
         made.here = here
         return made
 
+    def tolist(self) -> Any:
+        waits[f"tolist {place()}"] += 1
+        return self.here.tolist()
+
     @classmethod
     def __torch_dispatch__(cls, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return compute(operator, args, kwargs or {})

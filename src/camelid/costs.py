@@ -24,7 +24,7 @@ from camelid.cost_figures import (
     larger,
 )
 from camelid.models.devices import READING, Device
-from camelid.models.memory import LOGIT_ROWS, Training
+from camelid.models.memory import LOGIT_ROWS, Training, head_rows
 from camelid.models.shape import Shape
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class Cost:
         at_once = min(room, step_tokens) if step_tokens == step_tokens else room
         head = training.head_bytes if with_head else 0.0
         if logit_bytes:
-            head += LOGIT_ROWS * shape.vocabulary * (logit_bytes - 8 - self.device.number_bytes)
+            head += head_rows(training.on_cpu) * shape.vocabulary * (logit_bytes - 8 - self.device.number_bytes)
         recomputed = self._recomputed(training, model, at_once, length, head)
         kept = training.kept_bytes(at_once, length, recomputed) + training.copied_bytes + head
         # A tied embedding's gradient: from the head, from the rows, and their sum. AdamW's own temporaries are fewer.

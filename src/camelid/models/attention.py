@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from camelid.models.cached_attention import cached_attention
+from camelid.models.compute import send
 from camelid.models.tree_attention import Tree, tree_attention
 
 NAME = "camelid"
@@ -106,8 +107,8 @@ def _tiles(lengths: tuple[int, ...], device: torch.device) -> Tiles:
         back[source[real]] = offset + real.nonzero()[:, 0]
         offset += len(source)
         source[~real] = 0
-        tiles.append(Tile((len(group), width), source.to(device), (~real).nonzero()[:, 0].to(device)))
-    return Tiles(tiles, back.to(device))
+        tiles.append(Tile((len(group), width), send(source, device), send((~real).nonzero()[:, 0], device)))
+    return Tiles(tiles, send(back, device))
 
 
 def _spread(x: Tensor, tiles: Tiles) -> list[Tensor]:

@@ -19,8 +19,15 @@ MOMENT_BYTES = 8
 GRADIENT_BYTES = 4
 WRITTEN_OUT_BELOW = 256
 """Longest segment, in tokens, whose attention scores are written out on a CPU (`attention.PLAIN_BELOW`)."""
-LOGIT_ROWS = 256
-"""Rows of logits alive at once outside of sampling: `functional.logprobs` works in chunks of so many."""
+LOGIT_ROWS, LOGIT_ROWS_GPU = 256, 1024
+"""Rows of logits alive at once in training: `functional.logprobs` works in chunks of so many. A head that trains has its
+gradient read and written for each chunk: 1 GB of a vocabulary of 128,256, so that a GPU wants fewer. Chosen, not
+measured."""
+
+
+def head_rows(on_cpu: bool) -> int:
+    """Rows of logits alive at once in training."""
+    return LOGIT_ROWS if on_cpu else LOGIT_ROWS_GPU
 
 
 @dataclass(frozen=True)
@@ -122,5 +129,5 @@ class Training:
 
         A head that trains also has its gradient, summed and of the chunk, and a copy in the products' format.
         """
-        logits = LOGIT_ROWS * self.shape.vocabulary * (8 + self.number_bytes)
+        logits = head_rows(self.on_cpu) * self.shape.vocabulary * (8 + self.number_bytes)
         return logits + (self.shape.head_parameters * (8 + self.number_bytes) if self.is_full else 0)

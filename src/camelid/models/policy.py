@@ -19,6 +19,7 @@ from camelid.models.chat import load_chat_format
 from camelid.models.checkpointing import load_state, save_state
 from camelid.models.compute import Compute, choose_compute
 from camelid.models.loading import tokenizer_folder, weights_folder
+from camelid.models.losses import Sums, read_at_once
 from camelid.models.new_tokens import check_end_of_turn
 from camelid.models.optimizer import OptimizerSettings, Updater
 from camelid.models.residual_dropout import ResidualDropout
@@ -205,6 +206,7 @@ class Policy:
         The rows of a group come to `loss` side by side; `batch.rows` counts rows over all groups.
         """
         totals: dict[str, float] = {"loss": 0.0, "count": 0.0}
+        found: list[Sums] = []
         # With dropout each row goes its own way from the first token on: there is nothing to share.
         alone = self.residual_dropout is not None
         for batch in make_batches(
@@ -212,13 +214,11 @@ class Policy:
         ):
             with self._dropping(batch, dropout_seeds):
                 result = loss(batch, self._outputs(batch, self.trunk.hidden(batch), temperature))
-                if not torch.isfinite(result.sum):
-                    raise FloatingPointError(f"the loss of rows {batch.rows} is {result.sum.item()}")
                 result.sum.backward()
-            totals["loss"] += result.sum.item()
-            totals["count"] += result.count.item()
-            for name, value in result.logs.items():
-                totals[name] = totals.get(name, 0.0) + value.item()
+            found.append(Sums(batch.rows, {"loss": result.sum, "count": result.count} | result.logs))
+        for numbers in read_at_once(found):
+            for name, number in numbers.items():
+                totals[name] = totals.get(name, 0.0) + number
         count = totals.pop("count")
         if count == 0:
             raise ValueError(f"no supervised token in a batch of {sum(map(len, groups))} rows")
@@ -289,19 +289,26 @@ class Policy:
         return self.residual_dropout.acting(batch.segment_lengths, [seeds[row] for row in batch.rows])
 
     def _outputs(self, batch: Batch, hidden: Tensor, temperature: float) -> Outputs:
-        trained = batch.loss_mask[0].nonzero()[:, 0]  # (N,)
+        trained = batch.trained  # (N,)
         # (N, H), the states that predict the trained tokens. With full weights they are float32 out of autocast's last
         # norm, and the head, the largest product of all, would be multiplied in float32.
         before = hidden[0, trained - 1].to(self.compute.dtype)
         head = self.model.get_output_embeddings()
-        logprobs = chunked_logprobs(before, head.weight, batch.ids[0, trained], bias=head.bias, temperature=temperature)
+        logprobs = chunked_logprobs(
+            before,
+            head.weight,
+            batch.ids[0, trained],
+            bias=head.bias,
+            temperature=temperature,
+            chunk_tokens=self.compute.head_rows,
+        )
         values = None
         if self.value_head is not None:
             values = _scatter(self.value_head(before.float())[:, 0], trained, batch)
         return Outputs(_scatter(logprobs, trained, batch), values, None)
 
     def _entropies(self, batch: Batch, hidden: Tensor, temperature: float) -> Tensor:
-        trained = batch.loss_mask[0].nonzero()[:, 0]
+        trained = batch.trained
         head = self.model.get_output_embeddings()
         before = hidden[0, trained - 1].to(self.compute.dtype)
         entropies = chunked_entropies(before, head.weight, bias=head.bias, temperature=temperature)

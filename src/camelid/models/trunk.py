@@ -137,8 +137,10 @@ def prepare_training(model: Any, settings: ModelSettings, seed: int, given: Adap
         )
     if settings.checkpointing != "never":
         shape = Shape.of(model.config.to_dict(), type(model).__name__)
-        training = Training.of(shape, settings, choose_compute(settings.precision).dtype.itemsize)
-        Recomputing(model.base_model.layers, training, settings, next(model.parameters()).device)
+        device = next(model.parameters()).device
+        number_bytes = choose_compute(settings.precision).dtype.itemsize
+        training = Training.of(shape, settings, number_bytes, on_cpu=device.type == "cpu")
+        Recomputing(model.base_model.layers, training, settings, device)
 
 
 def as_given(model: nn.Module) -> AbstractContextManager[None]:

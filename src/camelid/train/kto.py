@@ -114,7 +114,7 @@ def answer_loss(batch: Batch, outputs: Outputs, *, s: KtoSettings, desirable: Se
     seen = {"reward": s.beta * (logprobs - reference), "logprob": logprobs, "share": torch.ones_like(logprobs)}
     logs: dict[str, Tensor] = {}
     for kind, mask in (("desirable", good), ("undesirable", ~good)):
-        logs |= {f"{kind}_{name}": value.detach()[mask].sum() for name, value in seen.items()}
+        logs |= {f"{kind}_{name}": value.detach().where(mask, 0.0).sum() for name, value in seen.items()}
     return Loss(total, count, logs)
 
 
