@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
 
@@ -28,7 +29,7 @@ COPIES = ("_to_copy", "copy_", "_copy_from_and_resize")
 """Operators that may take a tensor of another device."""
 ONLY_CPU = ("mkldnn", "mkl", "quantized", "onednn")
 """Namespaces of operators that are not there on a GPU."""
-FACTORIES = ("tensor", "as_tensor")
+FACTORIES = (torch.tensor, torch.as_tensor)
 
 waits: Counter[str] = Counter()
 """How often the host waited for the device, by operator and line of ours."""
@@ -126,6 +127,19 @@ def watched() -> Iterator[tuple[Counter[str], Counter[str]]]:
     seen[1].update(uploads - before[1])
 
 
+class _Sending(TorchFunctionMode):
+    """`torch.tensor` makes a tensor inside torch, out of our sight: here it makes one of the CPU and sends it."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if function is torch.Tensor.new_tensor and isinstance(args[0], Elsewhere):
+            return torch.tensor(args[1], dtype=kwargs.get("dtype", args[0].dtype)).to(args[0].device)
+        wanted = kwargs.get("device")
+        if function not in FACTORIES or wanted is None or torch.device(wanted).type != NAME:
+            return function(*args, **kwargs)
+        return function(*args, **{key: value for key, value in kwargs.items() if key != "device"}).to(wanted)
+
+
 class _Module(_DummyBackendModule):
     def get_amp_supported_dtype(self) -> list[torch.dtype]:
         return [torch.bfloat16]
@@ -136,23 +150,10 @@ def install() -> torch.device:
     _setup_privateuseone_for_python_backend(NAME, backend_module=_Module())
     library = torch.library.Library("_", "IMPL")
     library.fallback(lambda operator, *args, **kwargs: compute(operator, args, kwargs), "PrivateUse1")
-    for name in FACTORIES:  # they make a tensor of the CPU inside and send it
-        setattr(torch, name, _sent(getattr(torch, name)))
-    torch.Tensor.new_tensor = lambda like, data, **more: torch.tensor(  # type: ignore[method-assign]
-        data, **{"dtype": like.dtype, "device": like.device} | more
-    )
+    _Sending().__enter__()
     _kept.append(library)
     return torch.device(NAME, 0)
 
 
 _kept: list[Any] = []
 """A library's operators go when it is collected."""
-
-
-def _sent(make: Any) -> Any:
-    def made(*args: Any, device: Any = None, **named: Any) -> torch.Tensor:
-        if device is None or torch.device(device).type != NAME:
-            return make(*args, device=device, **named)
-        return make(*args, **named).to(device)
-
-    return made

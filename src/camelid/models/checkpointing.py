@@ -14,7 +14,8 @@ from torch.optim import Optimizer
 
 def save_state(folder: Path, name: str, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
     """Write `name.safetensors` and `name.json` into `folder`."""
-    save_file({key: tensor.detach().contiguous() for key, tensor in tensors.items()}, folder / f"{name}.safetensors")
+    on_cpu = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
+    save_file(on_cpu, folder / f"{name}.safetensors")
     (folder / f"{name}.json").write_text(json.dumps(values))
 
 
