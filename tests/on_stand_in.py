@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import traceback
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,18 +19,42 @@ import torch
 
 import stand_in
 from camelid.models import batch, losses, residual_dropout
+from camelid.models.batch import Row
 from camelid.models.compute import Compute
-from camelid.runs import execute, read_manifest
+from camelid.models.optimizer import OptimizerSettings
+from camelid.models.policy import Policy
+from camelid.models.trunk import ModelSettings
+from camelid.runs import Stage, execute, read_manifest
+from camelid.train.sft import loss
 from killable import stage
+from stage_inputs import STAGES
 
-STAGES = ("sft", "reward", "dpo", "kto", "best", "ppo", "distill", "uptrain", "evaluate")
+SHORT = {"epochs": 0.5, "num_iterations": 2, "checkpoint_every": 5, "held_out": 4}
+"""Of stages that have such a setting: a few steps are enough."""
+
+
+def short(name: str, inputs: Path) -> Stage:
+    made = stage(name, inputs)
+    change = {key: value for key, value in SHORT.items() if key in type(made.settings).model_fields}
+    return replace(made, settings=made.settings.model_copy(update=change))
+
+
+def waits_of_a_step(folder: Path, micro_batch_tokens: int) -> int:
+    """How often the host waits in a forward and backward pass over some rows, and in the step after it."""
+    settings = ModelSettings(lora_rank=0, micro_batch_tokens=micro_batch_tokens, checkpointing="never")
+    policy = Policy.load_for_training(folder / "inputs" / "model", settings, OptimizerSettings(), seed=0)
+    rows = [Row(list(range(start, start + 30)), [False] + [True] * 29) for start in range(10, 210, 25)]
+    with stand_in.watched() as (waits, _):
+        metrics = policy.forward_backward(rows, loss)
+        policy.step(1e-3, metrics["count"])
+    return sum(waits.values())
 
 
 def run(name: str, inputs: Path, root: Path) -> dict[str, Any]:
     """Metrics of a stage and the first rows that it logged, what made the host wait and what was sent, by line."""
     with stand_in.watched() as (waits, uploads):
         try:
-            path = execute([stage(name, inputs)], root)[name]
+            path = execute([short(name, inputs)], root)[name]
         except Exception:
             return {"error": traceback.format_exc()}
     manifest = read_manifest(path)
@@ -78,7 +103,8 @@ def main() -> None:
     compute_on(device)
     plant(fault)
     there = {name: answers(name, root=folder / f"there {fault}") for name in stages}
-    print(json.dumps({"here": here, "there": there}))
+    steps = {tokens: waits_of_a_step(folder, tokens) for tokens in (512, 40)} if fault in ("none", "waits") else {}
+    print(json.dumps({"here": here, "there": there, "waits of a step": list(steps.values())}))
 
 
 if __name__ == "__main__":

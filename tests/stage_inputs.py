@@ -12,6 +12,7 @@ from camelid.models.trunk import ModelSettings
 from camelid.types import Comparison, Conversation, Message, Preference, Prompt, Record, write_records
 from tiny import user
 
+STAGES = ("sft", "reward", "dpo", "kto", "best", "ppo", "distill", "uptrain", "evaluate")
 WORDS = ("red", "blue", "llama", "France", "Paris", "capital", "colour", "Andes")
 
 

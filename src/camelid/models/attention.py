@@ -1,7 +1,8 @@
 """Attention over packed rows and over a slot cache, for any transformers model that has the attention interface.
 
 Sequences are laid end to end in one row, without padding, and each attends to itself only. For the attention alone,
-segments of like length are stood side by side as the rows of a tile: one product serves many segments.
+segments of like length are stood side by side as the rows of a tile: one product serves many segments. A GPU has a
+kernel for segments as they lie (`varlen_attention.py`).
 Measured on 2 busy cores, 20 segments of 94 tokens on average, SmolLM2, one layer, median of 12
 (`benchmarks/attention.py`): a kernel call a segment 57.9 ms forward and backward, tiles 32.4; forward 15.0 and 13.6.
 """
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from camelid.models import varlen_attention as varlen
 from camelid.models.cached_attention import cached_attention
 from camelid.models.compute import send
 from camelid.models.tree_attention import Tree, tree_attention
@@ -62,6 +64,8 @@ def attention(
         raise ValueError(
             "camelid's attention needs segment_lengths, key_lengths or tree; call the model through camelid"
         )
+    if varlen.applies(query, value, segment_lengths, sliding_window):
+        return varlen.varlen_attention(query, key, value, segment_lengths, scale, sliding_window), None
     tiles = _tiles(tuple(segment_lengths), query.device)
     # Under autocast queries and keys come in float32 and values in the compute format.
     parts = [_Spread.apply(x[0].transpose(0, 1).to(value.dtype), tiles) for x in (query, key, value)]
