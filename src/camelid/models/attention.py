@@ -9,7 +9,7 @@ Measured on 2 busy cores, 20 segments of 94 tokens on average, SmolLM2, one laye
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -29,6 +29,14 @@ PLAIN_BELOW = 256
 """Longest tile, in tokens, whose scores are written out; the memory for them grows with the square."""
 
 
+class Layout:
+    """How a packed row lies, in one thing that compiled layers hand on without a look: its lists always differ."""
+
+    def __init__(self, segment_lengths: list[int] | None, tree: Tree | None):
+        self.segment_lengths = segment_lengths
+        self.tree = tree
+
+
 def attention(
     module: Any,
     query: Tensor,
@@ -41,6 +49,7 @@ def attention(
     segment_lengths: list[int] | None = None,
     key_lengths: Tensor | None = None,
     tree: Tree | None = None,
+    layout: Layout | None = None,
     sliding_window: int | None = None,
     **unsupported: Any,
 ) -> tuple[Tensor, None]:
@@ -48,8 +57,11 @@ def attention(
 
     `query`: (B, heads, T, D); `key`, `value`: (B, KV heads, T or S, D). With `segment_lengths` (packed rows, B = 1)
     each segment attends causally to itself. With `key_lengths` (B,), the one query of a row attends to its first so
-    many keys. With `tree` (B = 1) rows share their beginnings. Returns (B, T, heads, D).
+    many keys. With `tree` (B = 1) rows share their beginnings. `layout`: the first or the last, from a compiled layer.
+    Returns (B, T, heads, D).
     """
+    if layout is not None:
+        segment_lengths, tree = layout.segment_lengths, layout.tree
     for name in ("softcap", "s_aux"):
         if unsupported.get(name) is not None:
             raise ValueError(f"this model's attention uses {name}, which camelid's attention does not have yet")
@@ -190,8 +202,8 @@ def _visible(length: int, window: int | None, device: torch.device) -> Tensor:
     return (distance >= 0) & (distance < (window or length))
 
 
-def register() -> None:
+def register(function: Callable[..., tuple[Tensor, None]] = attention) -> None:
     """Make the attention known to transformers under `NAME`."""
     from transformers import AttentionInterface
 
-    AttentionInterface.register(NAME, attention)
+    AttentionInterface.register(NAME, function)

@@ -17,6 +17,7 @@ from camelid.functional.logprobs import chunked_entropies, chunked_logprobs
 from camelid.models.batch import Batch, Row, make_batches
 from camelid.models.chat import load_chat_format
 from camelid.models.checkpointing import load_state, save_state
+from camelid.models.compiling import compile_where_it_pays
 from camelid.models.compute import Compute, choose_compute
 from camelid.models.loading import tokenizer_folder, weights_folder
 from camelid.models.losses import Sums, read_at_once
@@ -130,6 +131,13 @@ class Policy:
     def add_residual_dropout(self, highest: float) -> None:
         """In `forward_backward` alone, drop what sublayers add: nothing in the first layer, `highest` in the last."""
         self.residual_dropout = ResidualDropout(self.model.base_model.layers, highest)
+
+    def compile_for(self, tokens: float) -> None:
+        """Compile the layers where training on so many tokens pays for it (`ModelSettings.compile`)."""
+        if self.residual_dropout is None:
+            compile_where_it_pays(self.model, self.settings, tokens)
+        elif self.settings.compile == "always":
+            raise ValueError("residual dropout draws its own bits, which no compiled layer does: set model.compile=never")
 
     # --- the four verbs ---
 

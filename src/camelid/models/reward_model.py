@@ -20,6 +20,7 @@ from camelid.models.adapter_files import read_adapter
 from camelid.models.batch import Batch, Row, make_batches
 from camelid.models.chat import load_chat_format
 from camelid.models.checkpointing import load_state, save_state
+from camelid.models.compiling import compile_where_it_pays
 from camelid.models.compute import Compute, choose_compute, send
 from camelid.models.loading import tokenizer_folder, weights_folder
 from camelid.models.optimizer import OptimizerSettings, Updater
@@ -99,6 +100,10 @@ class RewardModel:
         reward.path = path
         reward.updater = Updater(trained_parameters(model), optimizer)
         return reward
+
+    def compile_for(self, tokens: float) -> None:
+        """Compile the layers where training on so many tokens pays for it (`ModelSettings.compile`)."""
+        compile_where_it_pays(self.model, self.settings, tokens)
 
     def row(self, messages: Sequence[Message], completion: str, max_tokens: int | None = None) -> Row:
         """A whole conversation as the tokens that the reward model reads."""

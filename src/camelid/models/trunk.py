@@ -56,6 +56,10 @@ class ModelSettings(BaseModel):
     many layers as the free memory asks for, by an estimate. All of them cost a third to a half more time. The gradient
     stays the same."""
 
+    compile: Literal["auto", "never", "always"] = "auto"
+    """Compile the layers with torch.compile for training: `auto` on a GPU, where the run is long enough to pay for it.
+    Changes speed, and numbers by rounding alone. Sampling is never compiled."""
+
     @model_validator(mode="after")
     def _adapters_where_they_are_meant(self) -> ModelSettings:
         if self.lora_rank == 0 and (self.save_adapter or self.lora_start == "continue"):

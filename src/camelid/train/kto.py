@@ -70,6 +70,7 @@ def train_kto(run: Run) -> dict[str, Any]:
     rows, mismatched, held_out_rows = seen[: len(own)], seen[len(own) : 2 * len(own)], seen[2 * len(own) :]
 
     steps = batches(len(rows), s.batch_size, s.epochs, s.seed)
+    policy.compile_for(sum(len(rows[i].ids) for step in steps for i in step))
     start = run.resume(policy.load_state)
     with run.progress("steps", len(steps), start) as tick:
         for step in range(start, len(steps)):
