@@ -65,7 +65,9 @@ def trained(path, how: str, batches, **settings) -> tuple[list[float], list[torc
 def test_losses_and_gradients_are_those_of_plain_layers(tied_llama, aot_eager, rank, checkpointing):
     batches = [rows(seed, 6) for seed in range(3)] + [rows(7, 4, shared=40)]
     settings = {"lora_rank": rank, "checkpointing": checkpointing}
-    (expected, slopes, _), (got, own, policy) = (trained(tied_llama, how, batches, **settings) for how in ("never", "always"))
+    (expected, slopes, _), (got, own, policy) = (
+        trained(tied_llama, how, batches, **settings) for how in ("never", "always")
+    )
     layer = policy.model.base_model.layers[0]
     inner = layer.forward.forward if isinstance(layer.forward, Again) else layer.forward
     assert isinstance(inner, compiling.Compiled)

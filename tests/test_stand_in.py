@@ -18,7 +18,14 @@ from stage_inputs import STAGES, write_inputs
 
 pytestmark = pytest.mark.slow
 
-LOOPS = ("models/policy.py", "models/trunk.py", "models/batch.py", "models/attention.py", "functional/", "models/lora.py")
+LOOPS = (
+    "models/policy.py",
+    "models/trunk.py",
+    "models/batch.py",
+    "models/attention.py",
+    "functional/",
+    "models/lora.py",
+)
 """Where nothing may wait for the device while rows are computed; saving adapters is in `lora.py`, too."""
 
 

@@ -125,7 +125,7 @@ def _concatenate(rows: Sequence[Row], indices: list[int], device: torch.device, 
     mask = _joined([row.loss_mask for row in rows], np.bool_)
     return Batch(
         ids=send(_joined([row.ids for row in rows], np.int64), device),
-        positions=send(torch.cat([torch.arange(length) for length in lengths])[None], device),
+        positions=send(_joined([range(length) for length in lengths], np.int64), device),
         loss_mask=send(mask, device),
         segment_lengths=lengths,
         rows=indices,
@@ -148,5 +148,5 @@ def _branches(rows: Sequence[Row], device: torch.device) -> Branches | None:
 
 
 def _joined(parts: Sequence[Any], dtype: type[np.generic]) -> Tensor:
-    """(1, T) the parts end to end."""
-    return torch.from_numpy(np.concatenate([np.asarray(part, dtype=dtype) for part in parts]))[None]
+    """(1, T) the parts end to end. No view of another tensor, for compiled layers would tell the two apart."""
+    return torch.from_numpy(np.concatenate([np.asarray(part, dtype=dtype) for part in parts]).reshape(1, -1))

@@ -137,7 +137,9 @@ class Policy:
         if self.residual_dropout is None:
             compile_where_it_pays(self.model, self.settings, tokens)
         elif self.settings.compile == "always":
-            raise ValueError("residual dropout draws its own bits, which no compiled layer does: set model.compile=never")
+            raise ValueError(
+                "residual dropout draws its own bits, which no compiled layer does: set model.compile=never"
+            )
 
     # --- the four verbs ---
 

@@ -32,7 +32,9 @@ def probe(shape: Shape, precision: Precision, *, seconds: float = 1.0) -> Speed:
     compute = choose_compute(precision)
     rows = ROWS if compute.device.type == "cpu" else ROWS_GPU
     kind: dict[str, Any] = {"device": compute.device, "dtype": compute.dtype}
-    layer = [(torch.randn(rows, inputs, **kind), torch.randn(inputs, outputs, **kind)) for inputs, outputs in shape.matrices]
+    layer = [
+        (torch.randn(rows, inputs, **kind), torch.randn(inputs, outputs, **kind)) for inputs, outputs in shape.matrices
+    ]
     _multiply(layer)  # the first time also chooses algorithms and touches the memory
     end = time.perf_counter() + seconds
     rounds = [_multiply(layer)]
