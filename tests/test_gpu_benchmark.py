@@ -1,4 +1,4 @@
-"""The GPU's benchmark, on a CPU and with a tiny model: the same code, so that a GPU's minutes are not spent on its faults."""
+"""The GPU's benchmark, on a CPU and with a tiny model: a GPU's minutes are not for finding its faults."""
 
 from __future__ import annotations
 

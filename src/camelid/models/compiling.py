@@ -27,11 +27,11 @@ BACKEND = "inductor"
 COMPILED_ON = ("cuda",)
 """Where `auto` compiles. On two cores of a CPU it takes minutes and gains little: not measured."""
 PAYS_FROM = 5e16
-"""Operations of a run from which compiling is taken to pay on a GPU. Chosen, not measured: a minute of compilation for an
-eighth of eight minutes, at 1e14 operations a second."""
+"""Operations of a run from which compiling is taken to pay on a GPU. Chosen, not measured: a minute of compilation for
+an eighth of eight minutes, at 1e14 operations a second."""
 MOST_GRAPHS = 64
-"""Compilations of one piece of code that torch keeps, instead of 8: with and without gradients, adapters on or off, layers
-with adapters or without are all of them different."""
+"""Compilations of one piece of code that torch keeps, instead of 8: with and without gradients, adapters on or off,
+layers with adapters or without are all of them different."""
 
 
 class Compiled:
@@ -53,7 +53,7 @@ class Compiled:
 
 
 def compile_where_it_pays(model: Any, settings: ModelSettings, tokens: float) -> None:
-    """Compile the layers of a model that will train on so many tokens: as the settings say, under `auto` on a GPU alone.
+    """Compile the layers of a model that will train on so many tokens, as the settings say: under `auto` on GPUs alone.
 
     Raises ValueError where it must be and cannot. Under `auto` what stands in the way is said, and nothing is compiled.
     """

@@ -20,9 +20,9 @@ GRADIENT_BYTES = 4
 WRITTEN_OUT_BELOW = 256
 """Longest segment, in tokens, whose attention scores are written out on a CPU (`attention.PLAIN_BELOW`)."""
 LOGIT_ROWS, LOGIT_ROWS_GPU = 256, 1024
-"""Rows of logits alive at once in training: `functional.logprobs` works in chunks of so many. A head that trains has its
-gradient read and written for each chunk: 1 GB of a vocabulary of 128,256, so that a GPU wants fewer. Chosen, not
-measured."""
+"""Rows of logits alive at once in training: `functional.logprobs` works in chunks of so many. A head that trains has
+its gradient read and written for each chunk: 1 GB of a vocabulary of 128,256, so that a GPU wants fewer chunks. Chosen,
+not measured."""
 
 
 def head_rows(on_cpu: bool) -> int:

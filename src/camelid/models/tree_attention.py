@@ -21,8 +21,8 @@ from camelid.models.prefix_tree import Piece
 ALIKE = 0.6
 """Pieces share a tile if the shortest has at least this share of the longest's new tokens, or 2 fewer."""
 SCORES, SCORES_GPU = 1 << 20, 1 << 27
-"""Attention scores that are alive at once, 4 MB in float32, which caches hold; one row of a tile may need more. Elsewhere
-half a gigabyte, so that a tile mostly is one product: chosen, not measured."""
+"""Attention scores that are alive at once, 4 MB in float32, which caches hold; one row of a tile may need more.
+Elsewhere half a gigabyte, so that a tile mostly is one product: chosen, not measured."""
 
 
 class Tile(NamedTuple):

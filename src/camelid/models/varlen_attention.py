@@ -1,9 +1,9 @@
 """Causal attention over packed segments in one call of a flash kernel, where there is a GPU that has it.
 
-torch has it as `torch.nn.attention.varlen.varlen_attn` since 2.10. Its arguments differ from version to version, so they
-are read from its signature: causality was a flag before it became a window, windows came with 2.11, grouped queries
-later. Where a kernel is not to be had (a CPU, a GPU before Ampere, products in float32, heads of an odd or a great
-width, a window that this version cannot say) the tiles of `attention.py` do it.
+torch has it as `torch.nn.attention.varlen.varlen_attn` since 2.10. Its arguments differ from version to version, so
+they are read from its signature: causality was a flag before it became a window, grouped queries came later still.
+Where a kernel is not to be had (a CPU, a GPU before Ampere, products in float32, heads of an odd or a great width, a
+window that this version cannot say) the tiles of `attention.py` do it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Segments(NamedTuple):
 class Kernel(NamedTuple):
     """The function of the torch that is here, and what it can be told."""
 
-    function: Callable[..., Tensor]
+    function: Callable[..., Any]
     parameters: frozenset[str]
 
     def options(self, window: int | None, heads: int, groups: int) -> dict[str, Any] | None:
