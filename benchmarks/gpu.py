@@ -5,8 +5,8 @@
     python benchmarks/gpu.py --what sft --size tiny          the same code on a CPU, in seconds
 
 `sft`: a Llama-shaped model of 1.2B parameters with random weights, made on the device; rows of random tokens, as long
-as conversations are, packed into micro-batches of 4,096 tokens, four a step: the same for both sides. The other side runs
-at the fastest of the ways that are tried on a step first: packed rows or padded ones, torch's attention or flash
+as conversations are, packed into micro-batches of 4,096 tokens, four a step: the same for both sides. The other side
+runs at the fastest of the ways that are tried on a step first: packed rows or padded ones, torch's attention or flash
 attention where it is installed, Liger's kernels where they are, compiled or not. `--weights`: format of the weights;
 products are in bfloat16 either way. `peak_share`: operations that the tokens need (6 a weight and token, the head
 where something is predicted), over those of a bare product of 8,192 x 8,192 x 8,192 in the same time.

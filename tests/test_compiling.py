@@ -60,6 +60,7 @@ def trained(path, how: str, batches, **settings) -> tuple[list[float], list[torc
     return numbers, [p.grad for p in policy.model.parameters() if p.grad is not None], policy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checkpointing", ["never", "always"])
 @pytest.mark.parametrize("rank", [0, 4])
 def test_losses_and_gradients_are_those_of_plain_layers(tied_llama, aot_eager, rank, checkpointing):
@@ -77,6 +78,7 @@ def test_losses_and_gradients_are_those_of_plain_layers(tied_llama, aot_eager, r
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_other_lengths_and_numbers_of_rows_need_no_new_graph(tied_llama, aot_eager):
     from torch._dynamo.utils import counters
 
@@ -101,6 +103,7 @@ def test_other_lengths_and_numbers_of_rows_need_no_new_graph(tied_llama, aot_eag
     assert graphs() == second <= 2 * first
 
 
+@pytest.mark.slow
 def test_the_reference_and_a_copied_layer_are_what_they_were(tied_llama, aot_eager):
     """Adapters off, in a compiled model; and a copy's layers compute with the copy's weights."""
     policy, plain = (load(tied_llama, compile=how, lora_rank=4, checkpointing="never") for how in ("always", "never"))
