@@ -1,10 +1,11 @@
 # make demo   the whole loop on SmolLM2-135M, two cores, no GPU
 # make test   all tests
+# make gpu    tests and benchmarks that need a GPU, with the python that has CUDA's torch: make gpu PYTHON=python3
 # make lint   formatting, lint rules, types
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-.PHONY: demo test test-fast lint clean
+.PHONY: demo test test-fast gpu lint clean
 
 demo: $(VENV)/installed
 	$(BIN)/camelid run quickstart
@@ -16,6 +17,16 @@ test: $(VENV)/installed-dev
 
 test-fast: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m "not slow"
+
+# No environment is made: torch for the GPU at hand is the machine's own. Each part has a limit, ten minutes in all, and what
+# fails stops none of the others.
+gpu: export PYTHONPATH = src:tests
+gpu: export CUBLAS_WORKSPACE_CONFIG = :4096:8
+gpu:
+	-timeout 200 $(PYTHON) -m pytest -q -m cuda tests/test_cuda.py
+	-timeout 140 $(PYTHON) benchmarks/gpu.py --what sft --out benchmarks/results
+	-timeout 120 $(PYTHON) benchmarks/gpu.py --what sft --weights bfloat16 --out benchmarks/results
+	-timeout 120 $(PYTHON) benchmarks/gpu.py --what memory --out benchmarks/results
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check src tests benchmarks

@@ -126,7 +126,10 @@ def publish(result: dict[str, Any], out: str) -> None:
 
 
 def machine() -> str:
-    """Processor and number of cores, as a file's name."""
+    """The GPU where one is used, else the processor and its number of cores, as a file's name."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        return re.sub(r"[^a-z0-9]+", "-", torch.cuda.get_device_name().lower()).strip("-")
     try:
         found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     except OSError:

@@ -17,48 +17,16 @@ import pytest
 
 from camelid.durable import file_digest
 from camelid.runs import read_manifest
-from camelid.types import Comparison, Conversation, Message, Preference, Prompt, Record, write_records
-from tiny import user
+from stage_inputs import write_inputs
 
-WORDS = ("red", "blue", "llama", "France", "Paris", "capital", "colour", "Andes")
 MAX_KILLS = 7
-
-
-def records(make: Any) -> list[Record]:
-    """One record for each pair of different words."""
-    return [make(a, b) for a in WORDS for b in WORDS if a != b]
 
 
 @pytest.fixture(scope="module")
 def inputs(tied_llama, tmp_path_factory) -> Path:
     """A folder with everything that the stages of `killable.py` read."""
-    from camelid.models.optimizer import OptimizerSettings
-    from camelid.models.reward_model import RewardModel
-    from camelid.models.trunk import ModelSettings
-
     folder = tmp_path_factory.mktemp("inputs")
-    (folder / "model").symlink_to(tied_llama)
-    settings = ModelSettings(precision="float32", lora_rank=4)
-    RewardModel.create(tied_llama, settings, OptimizerSettings(), num_layers=None, seed=0).save(folder / "reward", "")
-
-    def ask(a: str, b: str) -> tuple[Message, ...]:
-        return user(f"Tell me of {a} and {b}.")
-
-    def demonstration(a: str, b: str) -> Conversation:
-        return Conversation(messages=(*ask(a, b), Message(role="assistant", content=f"First {b}, then {a}.")))
-
-    files = {
-        "prompts": lambda a, b: Prompt(prompt=ask(a, b), tags=("helpful",)),
-        "demonstrations": demonstration,
-        "preferences": lambda a, b: Preference(
-            prompt=ask(a, b), chosen=f"It is {b}.", rejected=f"{a}!", rating="better"
-        ),
-        "comparisons": lambda a, b: Comparison(prompt=ask(a, b), first=a, second=f"{b} {b}"),
-    }
-    for name, make in files.items():
-        write_records(folder / f"{name}.jsonl", records(make))
-    texts = [{"text": f"First {b}, then {a}, then {a} again."} for a in WORDS for b in WORDS]
-    (folder / "documents.jsonl").write_text("".join(json.dumps(text) + "\n" for text in texts))
+    write_inputs(folder, tied_llama)
     return folder
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from camelid import cost_figures as figures
 from camelid.cost_figures import Drawing, file_seconds, larger
 from camelid.models.devices import READING, Device
-from camelid.models.memory import LOGIT_ROWS, Training
+from camelid.models.memory import LOGIT_ROWS, Training, head_rows
 from camelid.models.shape import Shape
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Cost:
         head = training.head_bytes(at_once) if with_head else 0.0
         if logit_bytes:  # a head that trains has its gradient summed, of the chunk, and a copy of itself besides
             whole = shape.head_parameters * (8 + self.device.number_bytes) if training.is_full else 0
-            head = LOGIT_ROWS * shape.vocabulary * logit_bytes + whole
+            head = head_rows(training.on_cpu) * shape.vocabulary * logit_bytes + whole
         recomputed = self._recomputed(training, model, at_once, length, head)
         self._work(training.kept_bytes(at_once, length, recomputed) + head)
 

@@ -101,8 +101,7 @@ def scores_of_targets(
     chosen = torch.empty(len(index), device=hidden.device)
     for block in _blocks(weight):
         logits = _logits(hidden, *_rows_of(block, weight, bias)).float()
-        inside, columns = _targets_in(block, targets)
-        chosen[inside] = logits[index[inside], columns]
+        chosen = _chosen(logits, block, targets, chosen, index)
         top, place = logits.max(1)
         best = torch.where(top > largest, place + block.start, best)
         new = torch.maximum(top, largest)
@@ -152,8 +151,7 @@ class _TrainedHead(torch.autograd.Function):
         for block in _blocks(weight):
             logits = _logits(hidden, *_rows_of(block, weight, bias))
             scaled = _scaled(logits, temperature)
-            inside, columns = _targets_in(block, targets)
-            chosen[inside] = scaled[inside, columns]
+            chosen = _chosen(scaled, block, targets, chosen)
             parts.append(scaled[:, 0] - F.log_softmax(scaled, -1)[:, 0])  # logsumexp, by torch's fastest kernel
             if keep:
                 kept.append(logits)
@@ -209,10 +207,15 @@ def _softmax(logits: Tensor, temperature: float) -> Tensor:
     return (logits if temperature == 1 else logits.float() / temperature).softmax(-1).to(logits.dtype)
 
 
-def _targets_in(block: slice, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Which of the targets (N,) lie in a block of the vocabulary, and where."""
-    inside = ((targets >= block.start) & (targets < block.stop)).nonzero()[:, 0]
-    return inside, targets[inside] - block.start
+def _chosen(logits: Tensor, block: slice, targets: Tensor, chosen: Tensor, index: Tensor | None = None) -> Tensor:
+    """`chosen` (M,) with the logits of those targets (M,) that lie in a block of the vocabulary.
+
+    `logits`: (N, B). `index`: (M,) the state of each target, where they are not in order. Asks a device nothing.
+    """
+    inside = (targets >= block.start) & (targets < block.stop)
+    columns = (targets - block.start).clamp(0, logits.shape[1] - 1)
+    rows = torch.arange(len(logits), device=logits.device) if index is None else index
+    return torch.where(inside, logits[rows, columns], chosen)
 
 
 def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

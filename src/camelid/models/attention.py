@@ -2,12 +2,13 @@
 
 Sequences are laid end to end in one row, without padding, and each attends to itself only. For the attention alone,
 segments of like length are stood side by side as the rows of a tile: one product serves many segments. On a CPU a tile
-is attended by blocks (`block_attention.py`, with what that gains), on a GPU by torch's kernel.
+is attended by blocks (`block_attention.py`, with what that gains). A GPU has a kernel for segments as they lie
+(`varlen_attention.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -15,13 +16,23 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from camelid.models import varlen_attention as varlen
 from camelid.models.block_attention import block_attention
 from camelid.models.cached_attention import cached_attention
+from camelid.models.compute import send
 from camelid.models.tree_attention import Tree, tree_attention
 
 NAME = "camelid"
 ALIKE = 0.75
 """Segments share a tile if the shortest has at least this share of the longest's length."""
+
+
+class Layout:
+    """How a packed row lies, in one thing that compiled layers hand on without a look: its lists always differ."""
+
+    def __init__(self, segment_lengths: list[int] | None, tree: Tree | None):
+        self.segment_lengths = segment_lengths
+        self.tree = tree
 
 
 def attention(
@@ -36,6 +47,7 @@ def attention(
     segment_lengths: list[int] | None = None,
     key_lengths: Tensor | None = None,
     tree: Tree | None = None,
+    layout: Layout | None = None,
     sliding_window: int | None = None,
     **unsupported: Any,
 ) -> tuple[Tensor, None]:
@@ -43,8 +55,11 @@ def attention(
 
     `query`: (B, heads, T, D); `key`, `value`: (B, KV heads, T or S, D). With `segment_lengths` (packed rows, B = 1)
     each segment attends causally to itself. With `key_lengths` (B,), the one query of a row attends to its first so
-    many keys. With `tree` (B = 1) rows share their beginnings. Returns (B, T, heads, D).
+    many keys. With `tree` (B = 1) rows share their beginnings. `layout`: the first or the last, from a compiled layer.
+    Returns (B, T, heads, D).
     """
+    if layout is not None:
+        segment_lengths, tree = layout.segment_lengths, layout.tree
     for name in ("softcap", "s_aux"):
         if unsupported.get(name) is not None:
             raise ValueError(f"this model's attention uses {name}, which camelid's attention does not have yet")
@@ -59,6 +74,8 @@ def attention(
         raise ValueError(
             "camelid's attention needs segment_lengths, key_lengths or tree; call the model through camelid"
         )
+    if varlen.applies(query, value, segment_lengths, sliding_window):
+        return varlen.varlen_attention(query, key, value, segment_lengths, scale, sliding_window), None
     tiles = _tiles(tuple(segment_lengths), query.device)
     # Under autocast queries and keys come in float32 and values in the compute format.
     parts = [_Spread.apply(x[0].transpose(0, 1).to(value.dtype), tiles) for x in (query, key, value)]
@@ -106,8 +123,9 @@ def _tiles(lengths: tuple[int, ...], device: torch.device) -> Tiles:
         back[source[real]] = offset + real.nonzero()[:, 0]
         offset += len(source)
         source[~real] = 0
-        tiles.append(Tile((len(group), width), source.to(device), (~real).nonzero()[:, 0].to(device), starts[group[0]]))
-    return Tiles(tiles, back.to(device))
+        padding = send((~real).nonzero()[:, 0], device)
+        tiles.append(Tile((len(group), width), send(source, device), padding, starts[group[0]]))
+    return Tiles(tiles, send(back, device))
 
 
 def _spread(x: Tensor, tiles: Tiles) -> list[Tensor]:
@@ -184,8 +202,8 @@ def _visible(length: int, window: int | None, device: torch.device) -> Tensor:
     return (distance >= 0) & (distance < (window or length))
 
 
-def register() -> None:
+def register(function: Callable[..., tuple[Tensor, None]] = attention) -> None:
     """Make the attention known to transformers under `NAME`."""
     from transformers import AttentionInterface
 
-    AttentionInterface.register(NAME, attention)
+    AttentionInterface.register(NAME, function)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from camelid.functional.masks import fill
 from camelid.functional.packing import pack
+from camelid.models.compute import send
 from camelid.models.prefix_tree import common_length, share
 from camelid.models.tree_attention import Tree, make_tree
 
@@ -63,6 +64,8 @@ class Batch:
     rows: list[int]
     """Index of each segment's row in the list that was packed."""
     values: dict[str, Tensor]
+    trained: Tensor
+    """(N,) places of the tokens that train, found where the rows are made: a GPU would have to be waited for."""
     branches: Branches | None = None
     """For the network alone, where sharing saves enough; losses see whole rows always."""
 
@@ -118,13 +121,16 @@ def _alone(groups: Sequence[Sequence[Row]]) -> list[tuple[list[int], int]]:
 
 def _concatenate(rows: Sequence[Row], indices: list[int], device: torch.device, branches: Branches | None) -> Batch:
     lengths = [len(row.ids) for row in rows]
+    values = {name: torch.cat([row.values[name] for row in rows])[None] for name in rows[0].values}
+    mask = _joined([row.loss_mask for row in rows], np.bool_)
     return Batch(
-        ids=_joined([row.ids for row in rows], np.int64, device),
-        positions=torch.cat([torch.arange(length) for length in lengths])[None].to(device),
-        loss_mask=_joined([row.loss_mask for row in rows], np.bool_, device),
+        ids=send(_joined([row.ids for row in rows], np.int64), device),
+        positions=send(_joined([range(length) for length in lengths], np.int64), device),
+        loss_mask=send(mask, device),
         segment_lengths=lengths,
         rows=indices,
-        values={name: torch.cat([row.values[name] for row in rows])[None].to(device) for name in rows[0].values},
+        values={name: send(value, device) for name, value in values.items()},
+        trained=send(mask[0].nonzero()[:, 0], device),
         branches=branches,
     )
 
@@ -134,13 +140,13 @@ def _branches(rows: Sequence[Row], device: torch.device) -> Branches | None:
     if len(shared.ids) > WORTH * sum(len(row.ids) for row in rows):
         return None
     return Branches(
-        ids=torch.tensor([shared.ids], device=device),
-        positions=torch.tensor([shared.positions], device=device),
+        ids=send(torch.tensor([shared.ids]), device),
+        positions=send(torch.tensor([shared.positions]), device),
         tree=make_tree(shared.pieces, device),
-        places=torch.tensor([place for own in shared.places for place in own], device=device),
+        places=send(torch.tensor([place for own in shared.places for place in own]), device),
     )
 
 
-def _joined(parts: Sequence[Any], dtype: type[np.generic], device: torch.device) -> Tensor:
-    """(1, T) the parts end to end."""
-    return torch.from_numpy(np.concatenate([np.asarray(part, dtype=dtype) for part in parts]))[None].to(device)
+def _joined(parts: Sequence[Any], dtype: type[np.generic]) -> Tensor:
+    """(1, T) the parts end to end. No view of another tensor, for compiled layers would tell the two apart."""
+    return torch.from_numpy(np.concatenate([np.asarray(part, dtype=dtype) for part in parts]).reshape(1, -1))

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
+
+from camelid.models.memory import head_rows
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -16,6 +19,18 @@ class Compute:
 
     device: torch.device
     dtype: torch.dtype
+
+    @property
+    def head_rows(self) -> int:
+        """Rows of logits made at once in training."""
+        return head_rows(self.device.type == "cpu")
+
+
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU on its device. A GPU takes it when its turn comes: nobody waits for what is queued before."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def describe() -> dict[str, Any]:
@@ -32,9 +47,15 @@ def choose_compute(precision: Precision = "auto") -> Compute:
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if precision == "auto":
-        native = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-        return Compute(device, torch.bfloat16 if native else torch.float32)
+        return Compute(device, torch.bfloat16 if _multiplies_bfloat16(device) else torch.float32)
     return Compute(device, getattr(torch, precision))
+
+
+def _multiplies_bfloat16(device: torch.device) -> bool:
+    """By its own instructions: what only emulates the format (GPUs before Ampere) is slower in it."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def coarse_pays() -> bool:

@@ -13,6 +13,7 @@ from camelid.functional.distillation import Distilled, Divergence, distillation_
 from camelid.models.batch import Batch, Row, make_batches
 from camelid.models.compute import choose_compute
 from camelid.models.cutting import Cut, cut_layers, kept_layers
+from camelid.models.losses import Sums, read_at_once
 from camelid.models.optimizer import OptimizerSettings, Updater
 from camelid.models.policy import Policy
 from camelid.models.sampler import Sampling
@@ -88,14 +89,15 @@ class Distiller:
         No gradient flows through their sampling (Agarwal et al. 2023, arXiv:2306.13649, section 3).
         """
         totals = dict.fromkeys(("loss", "kl", "cross_entropy", "count"), 0.0)
+        found: list[Sums] = []
         parts = [(batch, self.alpha) for batch in self._batches(rows)] + [(batch, 1.0) for batch in self._batches(own)]
         for batch, alpha in parts:
             result = self._loss(batch, alpha)
-            if not torch.isfinite(result.sum):
-                raise FloatingPointError(f"the loss of rows {batch.rows} is {result.sum.item()}")
             result.sum.backward()
-            for name, value in zip(totals, (result.sum, result.kl, result.cross_entropy, result.tokens), strict=True):
-                totals[name] += value.item()
+            values = (result.sum, result.kl, result.cross_entropy, result.tokens)
+            found.append(Sums(batch.rows, dict(zip(totals, values, strict=True))))
+        for numbers in read_at_once(found):
+            totals = {name: totals[name] + number for name, number in numbers.items()}
         count = totals.pop("count")
         return {name: value / count for name, value in totals.items()} | {"count": count}
 
@@ -126,7 +128,7 @@ class Distiller:
 
     def _states(self, batch: Batch, *, with_teacher: bool) -> tuple[Tensor, Tensor]:
         """The states (N, H) of student and teacher that predict the trained tokens; the student's for both without."""
-        before = batch.loss_mask[0].nonzero()[:, 0] - 1
+        before = batch.trained - 1
         # The student's float32 states come out of autocast's last norm: back to the format of matrix products.
         hidden = self.student.trunk.hidden(batch)[0, before].to(self.student.compute.dtype)
         if not with_teacher:
@@ -143,7 +145,7 @@ class Distiller:
             student,
             teacher_hidden,
             teacher,
-            batch.ids[batch.loss_mask],
+            batch.ids[0, batch.trained],
             temperature=self.temperature,
             alpha=alpha,
             divergence=divergence,

@@ -31,6 +31,13 @@ def fuse(decoder: Any, dtype: torch.dtype) -> None:
             module.forward = partial(_gated_block, module)
 
 
+def release(layer: Any) -> None:
+    """Give the modules inside a layer their own `forward` back, those of `master_weights` too."""
+    for module in layer.modules():
+        if isinstance(vars(module).get("forward"), partial):
+            del module.forward
+
+
 def gated(opened: Tensor, carried: Tensor) -> Tensor:
     """silu(opened) * carried (Shazeer 2020, arXiv:2002.05202, SwiGLU)."""
     return F.silu(opened).mul_(carried)

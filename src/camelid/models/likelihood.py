@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from camelid.functional.logprobs import scores_of_targets
+from camelid.models.compute import send
 from camelid.models.prefix_tree import Asked, Kept, Pack, plan
 from camelid.models.reordered import reordered
 from camelid.models.tree_attention import make_tree
@@ -111,9 +112,9 @@ def _score(trunk: Any, head: Matrix, rows: Sequence[Asked], pack: Pack, kept: Ke
     wanted = sorted({place for _, places in pack.rows for place in places})
     where = {place: i for i, place in enumerate(wanted)}
     asked = [rows[number].ids[rows[number].start :] for number, _ in pack.rows]
-    index = torch.tensor([where[place] for _, places in pack.rows for place in places], device=hidden.device)
-    targets = torch.tensor([token for own in asked for token in own], device=hidden.device)
-    states = hidden[torch.tensor(wanted, device=hidden.device)].to(head.weight.dtype)
+    index = send(torch.tensor([where[place] for _, places in pack.rows for place in places]), hidden.device)
+    targets = send(torch.tensor([token for own in asked for token in own]), hidden.device)
+    states = hidden[send(torch.tensor(wanted), hidden.device)].to(head.weight.dtype)
     logprobs, likeliest = scores_of_targets(states, head.weight, index, targets, bias=head.bias)
     sizes = [len(own) for own in asked]
     parts = zip(pack.rows, logprobs.cpu().split(sizes), likeliest.cpu().split(sizes), strict=True)
@@ -140,8 +141,8 @@ def _forward(trunk: Any, pack: Pack, kept: KeptLayers, *, leaves: bool) -> tuple
     tree.leaves = leaves
     with trunk.autocast():
         output = trunk.model(
-            input_ids=torch.tensor([pack.ids], device=device),
-            position_ids=torch.tensor([pack.positions], device=device),
+            input_ids=send(torch.tensor([pack.ids]), device),
+            position_ids=send(torch.tensor([pack.positions]), device),
             use_cache=False,
             tree=tree,
         )

@@ -153,5 +153,6 @@ def merged_state(model: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
             if leaf == "weight":
                 tensor = adapted[owner].merged_weight().detach()
             name = f"{owner}.{leaf}"
-        merged[name] = tensor.to(dtype).contiguous()
+        # Off the device one by one: all of them once more beside the weights and the optimizer would not fit.
+        merged[name] = tensor.to(dtype).cpu().contiguous()
     return merged

@@ -21,12 +21,18 @@ WEIGHTS_KEPT_BELOW = 256
 """Longest segment, in tokens, whose attention weights are kept on a CPU (`block_attention.KEPT_BELOW`)."""
 WEIGHTS_LINE = 32
 """They are padded to a multiple (`block_attention.LINE`)."""
-LOGIT_ROWS = 256
-"""Rows of a frozen head's logits alive at once outside of sampling (`functional.logprobs`, `chunk_tokens`)."""
+LOGIT_ROWS, LOGIT_ROWS_GPU = 256, 1024
+"""Rows of a frozen head's logits alive at once outside of sampling (`functional.logprobs`, `chunk_tokens`). The second
+is chosen, not measured."""
 LOGIT_BLOCK = 2048
 """Tokens of the vocabulary whose logits of a head that trains are alive at once (`functional.logprobs.BLOCK`)."""
 LOGITS_KEPT = 128 << 20
 """Bytes of a trained head's logits up to which they are kept besides (`functional.logprobs.KEPT_BYTES`)."""
+
+
+def head_rows(on_cpu: bool) -> int:
+    """Rows of a frozen head's logits alive at once in training."""
+    return LOGIT_ROWS if on_cpu else LOGIT_ROWS_GPU
 
 
 @dataclass(frozen=True)
@@ -127,6 +133,6 @@ class Training:
         A frozen head: all of the vocabulary for some rows. One that trains: a block of it for all of the `rows`.
         """
         if not self.is_full:
-            return LOGIT_ROWS * self.shape.vocabulary * (8 + self.number_bytes)
+            return head_rows(self.on_cpu) * self.shape.vocabulary * (8 + self.number_bytes)
         kept = rows * self.shape.vocabulary * self.number_bytes
         return rows * LOGIT_BLOCK * (8 + self.number_bytes) + (kept if kept <= LOGITS_KEPT else 0)

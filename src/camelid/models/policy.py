@@ -17,8 +17,10 @@ from camelid.functional.logprobs import chunked_entropies, chunked_logprobs
 from camelid.models.batch import Batch, Row, make_batches
 from camelid.models.chat import load_chat_format
 from camelid.models.checkpointing import load_state, save_state
+from camelid.models.compiling import compile_where_it_pays
 from camelid.models.compute import Compute, choose_compute
 from camelid.models.loading import tokenizer_folder, weights_folder
+from camelid.models.losses import Sums, read_at_once
 from camelid.models.master_weights import gradient_of, in_format
 from camelid.models.new_tokens import check_end_of_turn
 from camelid.models.optimizer import OptimizerSettings, Updater
@@ -131,6 +133,15 @@ class Policy:
         """In `forward_backward` alone, drop what sublayers add: nothing in the first layer, `highest` in the last."""
         self.residual_dropout = ResidualDropout(self.model.base_model.layers, highest)
 
+    def compile_for(self, tokens: float) -> None:
+        """Compile the layers where training on so many tokens pays for it (`ModelSettings.compile`)."""
+        if self.residual_dropout is None:
+            compile_where_it_pays(self.model, self.settings, tokens)
+        elif self.settings.compile == "always":
+            raise ValueError(
+                "residual dropout draws its own bits, which no compiled layer does: set model.compile=never"
+            )
+
     # --- the four verbs ---
 
     def sample(
@@ -206,6 +217,7 @@ class Policy:
         The rows of a group come to `loss` side by side; `batch.rows` counts rows over all groups.
         """
         totals: dict[str, float] = {"loss": 0.0, "count": 0.0}
+        found: list[Sums] = []
         # With dropout each row goes its own way from the first token on: there is nothing to share.
         alone = self.residual_dropout is not None
         for batch in make_batches(
@@ -213,13 +225,11 @@ class Policy:
         ):
             with self._dropping(batch, dropout_seeds):
                 result = loss(batch, self._outputs(batch, self.trunk.hidden(batch), temperature))
-                if not torch.isfinite(result.sum):
-                    raise FloatingPointError(f"the loss of rows {batch.rows} is {result.sum.item()}")
                 result.sum.backward()
-            totals["loss"] += result.sum.item()
-            totals["count"] += result.count.item()
-            for name, value in result.logs.items():
-                totals[name] = totals.get(name, 0.0) + value.item()
+            found.append(Sums(batch.rows, {"loss": result.sum, "count": result.count} | result.logs))
+        for numbers in read_at_once(found):
+            for name, number in numbers.items():
+                totals[name] = totals.get(name, 0.0) + number
         count = totals.pop("count")
         if count == 0:
             raise ValueError(f"no supervised token in a batch of {sum(map(len, groups))} rows")
@@ -290,7 +300,7 @@ class Policy:
         return self.residual_dropout.acting(batch.segment_lengths, [seeds[row] for row in batch.rows])
 
     def _outputs(self, batch: Batch, hidden: Tensor, temperature: float) -> Outputs:
-        trained = batch.loss_mask[0].nonzero()[:, 0]  # (N,)
+        trained = batch.trained  # (N,)
         # (N, H), the states that predict the trained tokens. With full weights they are float32 out of autocast's last
         # norm, and the head, the largest product of all, would be multiplied in float32.
         before = hidden[0, trained - 1].to(self.compute.dtype)
@@ -302,6 +312,7 @@ class Policy:
             bias=head.bias,
             temperature=temperature,
             weight_gradient=gradient_of(head.weight) if head.weight.requires_grad else None,
+            chunk_tokens=self.compute.head_rows,
         )
         values = None
         if self.value_head is not None:
@@ -309,7 +320,7 @@ class Policy:
         return Outputs(_scatter(logprobs, trained, batch), values, None)
 
     def _entropies(self, batch: Batch, hidden: Tensor, temperature: float) -> Tensor:
-        trained = batch.loss_mask[0].nonzero()[:, 0]
+        trained = batch.trained
         head = self.model.get_output_embeddings()
         before = hidden[0, trained - 1].to(self.compute.dtype)
         weight = in_format(head.weight, self.compute.dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -11,8 +11,8 @@ from camelid.models.compute import Precision, choose_compute
 from camelid.models.recomputing import free_bytes
 from camelid.models.shape import Shape
 
-ROWS = 1024
-"""Tokens multiplied at once, as many as a micro-batch has by default."""
+ROWS, ROWS_GPU = 1024, 8192
+"""Tokens multiplied at once: on a CPU as many as a micro-batch has by default, on a GPU enough for all its cores."""
 
 
 class Speed(NamedTuple):
@@ -32,8 +32,11 @@ class Speed(NamedTuple):
 def probe(shape: Shape, precision: Precision, *, seconds: float = 1.0) -> Speed:
     """Multiply with the matrices of one layer, over and over, for about so long."""
     compute = choose_compute(precision)
-    layer = [(torch.randn(ROWS, inputs), torch.randn(inputs, outputs)) for inputs, outputs in shape.matrices]
-    layer = [(x.to(compute.device, compute.dtype), w.to(compute.device, compute.dtype)) for x, w in layer]
+    rows = ROWS if compute.device.type == "cpu" else ROWS_GPU
+    kind: dict[str, Any] = {"device": compute.device, "dtype": compute.dtype}
+    layer = [
+        (torch.randn(rows, inputs, **kind), torch.randn(inputs, outputs, **kind)) for inputs, outputs in shape.matrices
+    ]
     _multiply(layer)  # the first time also chooses algorithms and touches the memory
     started, worked = time.perf_counter(), time.process_time()
     end = started + seconds
@@ -45,7 +48,7 @@ def probe(shape: Shape, precision: Precision, *, seconds: float = 1.0) -> Speed:
         elapsed = time.perf_counter() - started
         share = min((time.process_time() - worked) / (elapsed * torch.get_num_threads()), 1.0)
     # The fastest round: what else the machine is doing in this second says nothing about the hours to come.
-    operations_per_second = 2 * ROWS * shape.layer_parameters / min(rounds)
+    operations_per_second = 2 * rows * shape.layer_parameters / min(rounds)
     precision_name = str(compute.dtype).removeprefix("torch.")
     try:
         free = free_bytes(compute.device)

@@ -39,7 +39,7 @@ class Recomputing:
         self.room: float | None = None
         """Bytes for activations; None before the first forward pass of training, by when all models are loaded."""
         for place, layer in enumerate(layers[training.first_layer :]):
-            layer.forward = _Again(layer.forward, place, self.layers)
+            layer.forward = Again(layer.forward, place, self.layers)
 
     def layers(self, extents: Sequence[tuple[int, int]]) -> int:
         """How many layers of those that train are computed again for a micro-batch.
@@ -58,7 +58,7 @@ class Recomputing:
         return self.training.layers_to_recompute(tokens, length, self.room)
 
 
-class _Again:
+class Again:
     """A layer's forward pass, done again in the backward pass where `wanted` says so."""
 
     def __init__(self, forward: Callable[..., Any], place: int, wanted: Callable[[Sequence[tuple[int, int]]], int]):

@@ -20,7 +20,8 @@ from camelid.models.adapter_files import read_adapter
 from camelid.models.batch import Batch, Row, make_batches
 from camelid.models.chat import load_chat_format
 from camelid.models.checkpointing import load_state, save_state
-from camelid.models.compute import Compute, choose_compute
+from camelid.models.compiling import compile_where_it_pays
+from camelid.models.compute import Compute, choose_compute, send
 from camelid.models.loading import tokenizer_folder, weights_folder
 from camelid.models.optimizer import OptimizerSettings, Updater
 from camelid.models.saving import save_adapter_beside, save_reward_model
@@ -100,6 +101,10 @@ class RewardModel:
         reward.updater = Updater(trained_parameters(model), optimizer)
         return reward
 
+    def compile_for(self, tokens: float) -> None:
+        """Compile the layers where training on so many tokens pays for it (`ModelSettings.compile`)."""
+        compile_where_it_pays(self.model, self.settings, tokens)
+
     def row(self, messages: Sequence[Message], completion: str, max_tokens: int | None = None) -> Row:
         """A whole conversation as the tokens that the reward model reads."""
         whole = (*messages, Message(role="assistant", content=completion))
@@ -170,7 +175,7 @@ class RewardModel:
     def _forward(self, batch: Batch) -> Tensor:
         """Raw scores (number of rows,) float32, in the order of `batch.rows`."""
         hidden = self.trunk.hidden(batch)
-        last = torch.tensor(batch.segment_lengths, device=hidden.device).cumsum(0) - 1
+        last = send(torch.tensor(batch.segment_lengths).cumsum(0) - 1, hidden.device)
         return torch.nn.functional.linear(hidden[0, last].float(), self.model.score.weight.float())[:, 0]
 
     def _training(self) -> Updater:

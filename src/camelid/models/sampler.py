@@ -7,6 +7,7 @@ rows have finished around it. Left out: replacing finished rows by waiting ones,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -16,9 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from camelid.functional.packing import pack, position_ids
+from camelid.models.compute import send
 from camelid.runs import derived_seed
 
-PREFILL_TOKENS = 2048
+PREFILL_TOKENS, PREFILL_TOKENS_GPU = 2048, 16384
+"""Tokens of prompts a pass, on a CPU and elsewhere. The latter is chosen, not measured."""
 COMPACT_BELOW = 0.75
 """Finished rows are dropped from the cache when fewer than this share still runs: a drop copies the cache."""
 
@@ -26,7 +29,7 @@ COMPACT_BELOW = 0.75
 BLOCK = 256
 """Tokens whose probabilities are summed first when a token is drawn."""
 DRAW_ROWS = 16
-"""Rows whose tokens are drawn at once: a vocabulary of 49,152 in float32 takes 3 MB for them, which caches hold."""
+"""Rows whose tokens a CPU draws at once: a vocabulary of 49,152 in float32 takes 3 MB for them, which caches hold."""
 
 
 class Sampling(BaseModel):
@@ -151,34 +154,39 @@ def _sample_batch(
     ).to(device)
     cache = SlotCache(max(map(len, prompts)) + sampling.max_new_tokens, num_samples)
     hidden = _prefill(model, prompts, cache)  # (R, H)
-    stops = torch.tensor(sorted(stop_ids), device=device)
 
     ids: list[list[int]] = [[] for _ in seeds]
     logprobs: list[list[float]] = [[] for _ in seeds]
-    running = torch.arange(len(seeds), device=device)  # rows of the cache -> rows of the result
-    alive = torch.ones(len(seeds), dtype=torch.bool, device=device)
+    # Who runs is known here, not on the device: a GPU is waited for once a token.
+    running = list(range(len(seeds)))  # rows of the cache -> rows of the result
+    alive = [True] * len(seeds)
     for step in range(sampling.max_new_tokens):
-        tokens, token_logprobs = _draw(model, hidden, sampling.temperature, uniforms[running, step])
-        for row, token, logprob, lives in zip(
-            running.tolist(), tokens.tolist(), token_logprobs.tolist(), alive.tolist(), strict=True
-        ):
-            if lives:
-                ids[row].append(token)
-                logprobs[row].append(logprob)
-        ended = alive & torch.isin(tokens, stops)
-        if stopped:
-            rows = zip(running.tolist(), alive.tolist(), strict=True)
-            ended |= torch.tensor([lives and stopped(row, ids[row]) for row, lives in rows], device=device)
-        tick(int(ended.sum()))
-        alive &= ~ended
-        if not alive.any() or step + 1 == sampling.max_new_tokens:
+        tokens, token_logprobs = _draw(model, hidden, sampling.temperature, uniforms[:, step])
+        drawn, drawn_logprobs = torch.stack([tokens.double(), token_logprobs.double()]).tolist()
+        if not all(map(math.isfinite, drawn_logprobs)):
+            raise FloatingPointError(
+                "the model's logits are not finite; its weights are damaged or its format overflows"
+            )
+        ended = 0
+        for place, (row, token, logprob) in enumerate(zip(running, map(int, drawn), drawn_logprobs, strict=True)):
+            if not alive[place]:
+                continue
+            ids[row].append(token)
+            logprobs[row].append(logprob)
+            if token in stop_ids or (stopped and stopped(row, ids[row])):
+                alive[place] = False
+                ended += 1
+        tick(ended)
+        if not any(alive) or step + 1 == sampling.max_new_tokens:
             break
-        if alive.float().mean() < COMPACT_BELOW:
-            kept = alive.nonzero()[:, 0]
+        if sum(alive) < COMPACT_BELOW * len(alive):
+            places = [place for place, lives in enumerate(alive) if lives]
+            kept = send(torch.tensor(places), device)
             cache.keep(kept)
-            running, tokens, alive = running[kept], tokens[kept], alive[kept]
+            tokens, uniforms = tokens[kept], uniforms[kept]
+            running, alive = [running[place] for place in places], [True] * len(places)
         hidden = _decode(model, tokens, cache)
-    tick(int(alive.sum()))
+    tick(sum(alive))
     return [Sample(i, p, bool(i) and i[-1] in stop_ids) for i, p in zip(ids, logprobs, strict=True)]
 
 
@@ -193,20 +201,21 @@ def _prefill(model: Any, prompts: Sequence[Sequence[int]], cache: SlotCache) -> 
     copies = cache.rows_per_prompt
     cache.allocate(model.config, len(prompts) * copies, model.dtype, device)
     last: dict[int, Tensor] = {}
-    for part in pack([len(prompt) for prompt in prompts], PREFILL_TOKENS):
+    at_once = PREFILL_TOKENS if device.type == "cpu" else PREFILL_TOKENS_GPU
+    for part in pack([len(prompt) for prompt in prompts], at_once):
         lengths = [len(prompts[i]) for i in part]
         cache.prefill = [(i * copies, length) for i, length in zip(part, lengths, strict=True)]
         output = model.base_model(
-            input_ids=torch.tensor([[token for i in part for token in prompts[i]]], device=device),
-            position_ids=torch.tensor([position_ids(lengths)], device=device),
+            input_ids=send(torch.tensor([[token for i in part for token in prompts[i]]]), device),
+            position_ids=send(torch.tensor([position_ids(lengths)]), device),
             past_key_values=cache,
             use_cache=True,
             segment_lengths=lengths,
         )
-        ends = torch.tensor(lengths).cumsum(0) - 1
+        ends = send(torch.tensor(lengths).cumsum(0) - 1, device)
         last.update(zip(part, output.last_hidden_state[0, ends], strict=True))
     cache.prefill = None
-    lengths_by_row = torch.tensor([len(prompt) for prompt in prompts], device=device)
+    lengths_by_row = send(torch.tensor([len(prompt) for prompt in prompts]), device)
     cache.lengths = lengths_by_row.repeat_interleave(copies)
     return torch.stack([last[i] for i in range(len(prompts))]).repeat_interleave(copies, 0)
 
@@ -228,10 +237,9 @@ def _draw(model: Any, hidden: Tensor, temperature: float, uniforms: Tensor) -> t
     """Token (R,) by inverting the distribution function at `uniforms` (R,), and its log-probability (R,)."""
     with torch.autocast(hidden.device.type, enabled=False):  # the head is multiplied as the trainer does it
         logits = model.get_output_embeddings()(hidden)  # (R, V)
-    parts = zip(logits.split(DRAW_ROWS), uniforms.split(DRAW_ROWS), strict=True)
+    at_once = DRAW_ROWS if logits.device.type == "cpu" else len(logits)
+    parts = zip(logits.split(at_once), uniforms.split(at_once), strict=True)
     tokens, logprobs = map(torch.cat, zip(*(_draw_rows(part, temperature, u) for part, u in parts), strict=True))
-    if not torch.isfinite(logprobs).all():
-        raise FloatingPointError("the model's logits are not finite; its weights are damaged or its format overflows")
     return tokens, logprobs
 
 

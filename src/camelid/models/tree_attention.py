@@ -17,12 +17,14 @@ import torch
 from torch import Tensor
 
 from camelid.models.block_attention import padded
+from camelid.models.compute import send
 from camelid.models.prefix_tree import Piece
 
 ALIKE = 0.6
 """Pieces share a tile if the shortest has at least this share of the longest's new tokens, or 2 fewer."""
-SCORES = 1 << 20
-"""Attention scores that are alive at once, 4 MB in float32, which caches hold; one row of a tile may need more."""
+SCORES, SCORES_GPU = 1 << 20, 1 << 27
+"""Attention scores that are alive at once, 4 MB in float32, which caches hold; one row of a tile may need more.
+Elsewhere half a gigabyte, so that a tile mostly is one product: chosen, not measured."""
 
 
 class Tile(NamedTuple):
@@ -82,9 +84,9 @@ def make_tree(pieces: Sequence[Piece], device: torch.device, kept: Sequence[tupl
         later = torch.arange(length) > position[..., None]  # (S, L, K)
         hidden = torch.zeros(later.shape).masked_fill_(later, float("-inf"))[:, None]
         queries = torch.where(real, first + column, 0)
-        tiles.append(Tile(*(x.to(device) for x in (queries.flatten(), keys.flatten(), hidden, position))))
+        tiles.append(Tile(*(send(x, device) for x in (queries.flatten(), keys.flatten(), hidden, position))))
     longest = max(len(piece.path) for piece in pieces) + (kept[0][0].shape[1] if kept else 0)
-    return Tree(tiles, back.to(device), longest, [(piece.width, len(piece.path)) for piece in pieces], kept)
+    return Tree(tiles, send(back, device), longest, [(piece.width, len(piece.path)) for piece in pieces], kept)
 
 
 def tree_attention(
@@ -126,7 +128,7 @@ def _tile(q: Tensor, k: Tensor, v: Tensor, tile: Tile, kept: tuple[Tensor, Tenso
         x.index_select(0, tile.keys).view(rows, length, groups, size).permute(2, 0, 1, 3).contiguous() for x in (k, v)
     )
     a_row = heads * width * (length + (kept[0].shape[1] if kept else 0))
-    step = max(SCORES // a_row, 1)
+    step = max((SCORES if q.device.type == "cpu" else SCORES_GPU) // a_row, 1)
     parts = [
         _attend(
             queries[:, i : i + step], keys[:, i : i + step], values[:, i : i + step], tile.hidden[i : i + step], kept

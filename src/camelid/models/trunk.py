@@ -59,6 +59,10 @@ class ModelSettings(BaseModel):
     many layers as the free memory asks for, by an estimate. All of them cost a third to a half more time. The gradient
     stays the same."""
 
+    compile: Literal["auto", "never", "always"] = "auto"
+    """Compile the layers with torch.compile for training: `auto` on a GPU, where the run is long enough to pay for it.
+    Changes speed, and numbers by rounding alone. Sampling is never compiled."""
+
     @model_validator(mode="after")
     def _adapters_where_they_are_meant(self) -> ModelSettings:
         if self.lora_rank == 0 and (self.save_adapter or self.lora_start == "continue"):
@@ -144,8 +148,9 @@ def prepare_training(model: Any, settings: ModelSettings, seed: int, given: Adap
         hold_master_weights(model, dtype)
     if settings.checkpointing != "never":
         shape = Shape.of(model.config.to_dict(), type(model).__name__)
-        training = Training.of(shape, settings, dtype.itemsize)
-        Recomputing(model.base_model.layers, training, settings, next(model.parameters()).device)
+        device = next(model.parameters()).device
+        training = Training.of(shape, settings, dtype.itemsize, on_cpu=device.type == "cpu")
+        Recomputing(model.base_model.layers, training, settings, device)
 
 
 def as_given(model: nn.Module) -> AbstractContextManager[None]:

@@ -95,6 +95,7 @@ def train_distill(run: Run) -> dict[str, Any]:
 
     steps = batches(len(train), s.batch_size, s.epochs, s.seed)
     parts = [drawn([train[i] for i in indices], s, step) for step, indices in enumerate(steps)]
+    distiller.student.compile_for(sum(len(row.ids) for rows, _ in parts for row in rows))
     start = run.resume(distiller.student.load_state)
     if start == 0 and held_out:
         run.log(0, **_held_out(distiller, held_out))

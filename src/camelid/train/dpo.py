@@ -92,6 +92,7 @@ def train_dpo(run: Run) -> dict[str, Any]:
     offsets = [margin_of(p.rating, s.margins) for p in train]
 
     steps = batches(len(pairs), s.batch_size, s.epochs, s.seed)
+    policy.compile_for(sum(len(row.ids) for step in steps for i in step for row in pairs[i]))
     start = run.resume(policy.load_state)
     if start == 0 and held_out:
         run.log(0, **measure(reference_of(held_out_pairs, s), s))

@@ -74,6 +74,7 @@ def train_kto(run: Run) -> dict[str, Any]:
     rows, mismatched, held_out_rows = seen[: len(own)], seen[len(own) : 2 * len(own)], seen[2 * len(own) :]
 
     steps = batches(len(rows), s.batch_size, s.epochs, s.seed)
+    policy.compile_for(sum(len(rows[i].ids) for step in steps for i in step))
     start = run.resume(policy.load_state)
     with run.progress("steps", len(steps), start) as tick:
         for step in range(start, len(steps)):
@@ -117,7 +118,7 @@ def answer_loss(batch: Batch, outputs: Outputs, *, s: KtoSettings, desirable: Se
     seen = {"reward": s.beta * (logprobs - reference), "logprob": logprobs, "share": torch.ones_like(logprobs)}
     logs: dict[str, Tensor] = {}
     for kind, mask in (("desirable", good), ("undesirable", ~good)):
-        logs |= {f"{kind}_{name}": value.detach()[mask].sum() for name, value in seen.items()}
+        logs |= {f"{kind}_{name}": value.detach().where(mask, 0.0).sum() for name, value in seen.items()}
     return Loss(total, count, logs)
 
 

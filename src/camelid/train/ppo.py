@@ -141,6 +141,8 @@ def ppo(run: Run, policy: Policy, prompts: Sequence[Prompt], score: Score) -> di
         saved = json.loads((folder / "ppo.json").read_text())
         kl, metrics = AdaptiveKL(**saved["kl"]), saved["metrics"]
 
+    # Of the completions alone: how long prompts are is not known yet.
+    policy.compile_for(s.num_iterations * s.ppo_epochs * s.batch_size * s.sampling.max_new_tokens)
     start = run.resume(load)
     with run.progress("iterations", s.num_iterations, start) as tick:
         for iteration in range(start, s.num_iterations):

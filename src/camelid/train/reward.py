@@ -76,6 +76,7 @@ def train_reward(run: Run) -> dict[str, Any]:
     margins = torch.tensor([margin_of(p.rating, s.margins) for p in train])
 
     steps = batches(len(pairs), s.batch_size, s.epochs, s.seed)
+    reward.compile_for(sum(len(row.ids) for step in steps for i in step for row in pairs[i]))
     start = run.resume(reward.load_state)
     with run.progress("steps", len(steps), start) as tick:
         for step in range(start, len(steps)):

@@ -85,6 +85,7 @@ def train_sft(run: Run) -> dict[str, Any]:
     openings = batches(len(rows), 2 * s.batch_size, s.opening_epochs, derived_seed(s.seed, "openings"))
     steps = [[rows[i] for i in step] for step in batches(len(rows), s.batch_size, s.epochs, s.seed)]
     steps += [[opening(rows[i], s.opening_tokens) for i in step] for step in openings]
+    policy.compile_for(sum(len(row.ids) for step in steps for row in step))
     start = run.resume(policy.load_state)
     if start == 0 and held_out_rows:
         run.log(0, held_out_loss=token_loss(policy, held_out_rows))

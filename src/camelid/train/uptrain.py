@@ -75,6 +75,7 @@ def uptrain(run: Run) -> dict[str, Any]:
     rows, held_out = split(draw(everything, s.max_windows, derived_seed(s.seed, "windows")), s.held_out, s.seed)
 
     steps = batches(len(rows), s.batch_size, s.epochs, s.seed)
+    policy.compile_for(sum(len(rows[i].ids) for step in steps for i in step))
     start = run.resume(policy.load_state)
     if start == 0 and held_out:
         run.log(0, held_out_loss=token_loss(policy, held_out))
