@@ -171,7 +171,7 @@ class _TrainedHead(torch.autograd.Function):
         d_weight = torch.zeros_like(weight, dtype=torch.float32) if needs_weight else ctx.weight_gradient
         d_bias = torch.zeros_like(bias, dtype=torch.float32) if needs_bias else None
         if d_weight is not None:
-            d_weight.index_add_(0, targets, hidden * slopes[:, None])
+            d_weight.index_add_(0, targets, (hidden * slopes[:, None]).to(d_weight.dtype))
         if d_bias is not None:
             d_bias.index_add_(0, targets, slopes)
         for i, block in enumerate(_blocks(weight)):
