@@ -30,7 +30,7 @@ FILES = {
     "dpo": ("preferences/hh_harmless_1800.jsonl.gz",),
 }
 TRIAL = 16
-TRIED = [("bfloat16", 4), ("bfloat16", 8), ("bfloat16", 16), ("autocast", 8), ("float32", 8)]
+TRIED = [("bfloat16", 2), ("bfloat16", 4), ("bfloat16", 8), ("autocast", 4), ("float32", 4)]
 """TRL's formats and rows a pass."""
 
 

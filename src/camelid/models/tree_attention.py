@@ -166,7 +166,8 @@ class _Masked(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, queries: Tensor, keys: Tensor, values: Tensor, hidden: Tensor) -> Tensor:
         weights = queries @ keys.transpose(2, 3)
-        weights.unflatten(2, (-1, hidden.shape[2])).add_(hidden)
+        # In the scores' format, or the whole of them would be turned to float32 and back: six times as long.
+        weights.unflatten(2, (-1, hidden.shape[2])).add_(hidden.to(weights.dtype))
         torch.softmax(weights, -1, out=weights)
         ctx.save_for_backward(queries, keys, values, weights)
         return weights @ values
