@@ -17,6 +17,7 @@ from __future__ import annotations
 import random
 import sys
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -47,22 +48,32 @@ def read_rows(chosen: Any) -> list[Any]:
     draw, rows = random.Random(0), []
     for file in files:
         want = Preference if chosen.what in PAIRS else Conversation
-        found = draw.sample(read(file, want=want).rows, -(-chosen.rows // len(files)))
-        rows += [_pair(chat, row) if chosen.what in PAIRS else _row(chat, row.messages, "assistant") for row in found]
+        wanted = -(-chosen.rows // len(files))
+        found = read(file, want=want).rows
+        made = (
+            _pair(chat, row) if chosen.what in PAIRS else _row(chat, row.messages, "assistant")
+            for row in draw.sample(found, len(found))
+        )
+        rows += islice((row for row in made if row is not None), wanted)
     draw.shuffle(rows)
     return rows[: chosen.rows]
 
 
-def _row(chat: Any, messages: Any, train_on: str) -> tuple[list[int], list[bool]]:
-    rendered = chat.render(messages, train_on=train_on, max_tokens=MAX_TOKENS)
+def _row(chat: Any, messages: Any, train_on: str) -> tuple[list[int], list[bool]] | None:
+    """None where nothing would train, since the first answer comes too late."""
+    try:
+        rendered = chat.render(messages, train_on=train_on, max_tokens=MAX_TOKENS)
+    except ValueError:
+        return None
     return list(map(int, rendered.ids)), list(map(bool, rendered.loss_mask))
 
 
-def _pair(chat: Any, row: Any) -> list[tuple[list[int], list[bool]]]:
+def _pair(chat: Any, row: Any) -> list[tuple[list[int], list[bool]]] | None:
     from camelid.types import Message
 
     wholes = [(*row.prompt, Message(role="assistant", content=text)) for text in (row.chosen, row.rejected)]
-    return [_row(chat, whole, "last") for whole in wholes]
+    made = [_row(chat, whole, "last") for whole in wholes]
+    return [row for row in made if row] if all(made) else None
 
 
 def answer(side: Any, rows: list[Any], job: dict[str, Any]) -> dict[str, Any]:
