@@ -132,15 +132,16 @@ class Theirs:
             logging_steps=1,
             disable_tqdm=True,
             max_length=MAX_TOKENS,
-            # DPO's rows have no column of lengths to group by
-            **({} if self.what == "dpo" else {"train_sampling_strategy": "group_by_length"}),
+            train_sampling_strategy="group_by_length",
+            remove_unused_columns=self.what not in PAIRS,  # the lengths to group by would go
         )
         more: dict[str, Any] = {}
         if self.what == "lora" and not hasattr(self.model, "peft_config"):  # else the piece before's adapters go on
             more["peft_config"] = LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules="all-linear")
         if self.what == "dpo":
             more["ref_model"] = self.reference
-        data = Dataset.from_dict(self._columns(rows, tokenizer))
+        lengths = [max(len(ids) for ids, _ in (row if self.what in PAIRS else [row])) for row in rows]
+        data = Dataset.from_dict(self._columns(rows, tokenizer) | {"length": lengths})
         trainer_class = getattr(trl, f"{kind}Trainer")
         return trainer_class(model=self.model, args=settings, train_dataset=data, processing_class=tokenizer, **more)
 
