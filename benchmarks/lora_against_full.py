@@ -30,9 +30,9 @@ from camelid.functional.schedules import learning_rate
 from camelid.models.batch import Row
 from camelid.models.loading import resolve_model
 from camelid.models.lora import merged_state
+from camelid.models.model_settings import ModelSettings
 from camelid.models.optimizer import OptimizerSettings
 from camelid.models.policy import Policy
-from camelid.models.trunk import ModelSettings
 from camelid.train.common import batches, split
 from camelid.train.sft import SftSettings, demonstration_row, loss
 from camelid.types import Conversation
