@@ -1,11 +1,12 @@
 # make demo   the whole loop on SmolLM2-135M, two cores, no GPU
 # make test   all tests
+# make bench  speed against TRL and lm-evaluation-harness, an hour on two cores with nothing beside it: make bench DATA=folder
 # make gpu    tests and benchmarks that need a GPU, with the python that has CUDA's torch: make gpu PYTHON=python3
 # make lint   formatting, lint rules, types
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-.PHONY: demo test test-fast gpu lint clean
+.PHONY: demo test test-fast bench gpu lint clean
 
 demo: $(VENV)/installed
 	$(BIN)/camelid run quickstart
@@ -17,6 +18,17 @@ test: $(VENV)/installed-dev
 
 test-fast: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m "not slow"
+
+# DATA: a folder with conversations/, preferences/ and benchmarks/ in it. What fails stops none of the others.
+DATA ?= $(CAMELID_DATA)
+BENCH := $(BIN)/python benchmarks
+bench: $(VENV)/installed-bench
+	-$(BENCH)/training.py --what sft --data $(DATA) --out benchmarks/results
+	-$(BENCH)/training.py --what lora --data $(DATA) --out benchmarks/results
+	-$(BENCH)/training.py --what reward --data $(DATA) --out benchmarks/results
+	-$(BENCH)/training.py --what dpo --data $(DATA) --out benchmarks/results
+	-$(BENCH)/tasks.py --data $(DATA) --precision checked --out benchmarks/results
+	-$(BENCH)/attention.py
 
 # No environment is made: torch for the GPU at hand is the machine's own. Each part has a limit, ten minutes in all, and what
 # fails stops none of the others.
@@ -44,6 +56,10 @@ $(VENV)/installed: pyproject.toml
 
 $(VENV)/installed-dev: $(VENV)/installed
 	$(PIP) --editable '.[train,dev]'
+	touch $@
+
+$(VENV)/installed-bench: $(VENV)/installed
+	$(PIP) --editable '.[train,bench]'
 	touch $@
 
 clean:

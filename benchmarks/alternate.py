@@ -138,10 +138,17 @@ def machine() -> str:
     return re.sub(r"[^a-z0-9]+", "-", f"{name} {os.cpu_count()} cores".lower()).strip("-")
 
 
+def model_folder(name: str) -> str:
+    """Where a model lies, pulled if it must be."""
+    from camelid.models.loading import resolve_model
+
+    return str(resolve_model(name))
+
+
 def parser(description: str | None) -> argparse.ArgumentParser:
     """What all such benchmarks take."""
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--model", required=True)
+    made.add_argument("--model", default="smollm2-135m", type=model_folder, help="a folder or a name; smollm2-135m")
     made.add_argument("--data", default=os.environ.get("CAMELID_DATA", ""))
     made.add_argument("--out", default="")
     made.add_argument("--side", default="", choices=["", *SIDES], help=argparse.SUPPRESS)

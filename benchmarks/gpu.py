@@ -115,9 +115,10 @@ def make_policy(size: str, weights: str, rank: int, folder: Path, **settings: An
 
     from camelid.models import attention
     from camelid.models.compute import choose_compute
+    from camelid.models.model_settings import ModelSettings
     from camelid.models.optimizer import OptimizerSettings, Updater
     from camelid.models.policy import Policy
-    from camelid.models.trunk import ModelSettings, prepare_training, trained_parameters
+    from camelid.models.trained import prepare_training, trained_parameters
 
     held = ModelSettings(lora_rank=rank, micro_batch_tokens=TOKENS[size], precision="bfloat16", **settings)
     attention.register()
@@ -455,8 +456,8 @@ def estimated(size: str, rank: int, packs: list[Any]) -> float:
     """What `camelid estimate` says of the same step, without the process around it."""
     from camelid.costs import Cost
     from camelid.models.devices import Device
+    from camelid.models.model_settings import ModelSettings
     from camelid.models.recomputing import free_bytes
-    from camelid.models.trunk import ModelSettings
 
     rows = [row for pack in packs for row in pack]
     tokens = sum(map(len, rows))

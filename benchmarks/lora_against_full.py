@@ -23,19 +23,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from alpaca_rows import nll_sums, parts_of
 
-from camelid.collect.readers import read
 from camelid.functional.bootstrap import bootstrap_statistic
 from camelid.functional.schedules import learning_rate
 from camelid.models.batch import Row
 from camelid.models.loading import resolve_model
 from camelid.models.lora import merged_state
+from camelid.models.model_settings import ModelSettings
 from camelid.models.optimizer import OptimizerSettings
 from camelid.models.policy import Policy
-from camelid.models.trunk import ModelSettings
-from camelid.train.common import batches, split
-from camelid.train.sft import SftSettings, demonstration_row, loss
-from camelid.types import Conversation
+from camelid.train.common import batches
+from camelid.train.sft import SftSettings, loss
 
 METHODS = ("lora", "full")
 T_TWO_SIDED = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
@@ -44,17 +43,9 @@ T_TWO_SIDED = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
 
 def rows_of(policy: Policy, chosen: argparse.Namespace, seed: int) -> dict[str, list[Row]]:
     """train, tune and test; the last two are the same for all seeds."""
-    file = Path(chosen.data) / "conversations" / "alpaca_random_9k.json"
-    kept, held_out = split(read(file, want=Conversation).rows, 2 * chosen.test_rows, seed=0)
-    train = split(kept, chosen.rows, seed=seed + 1)[1]
-    parts = {"train": train, "tune": held_out[: chosen.test_rows], "test": held_out[chosen.test_rows :]}
     settings = SftSettings(max_tokens=chosen.max_tokens)
-    return {name: [demonstration_row(policy.chat, c, settings) for c in part] for name, part in parts.items()}
-
-
-def token_sums(policy: Policy, rows: list[Row]) -> list[float]:
-    """Negative log-likelihood of each row's answer, in nats."""
-    return [-float(logprobs.sum()) for logprobs in policy.logprobs(rows)]
+    parts = parts_of(policy, chosen.data, chosen.rows, chosen.test_rows, seed, settings)
+    return {name: [row for _, row in part] for name, part in parts._asdict().items()}
 
 
 def train(
@@ -67,12 +58,12 @@ def train(
     rows = rows_of(policy, chosen, seed)
     # The start is the same model on the same rows for every rate and seed, in the format that the method holds it in.
     known = next((r["before"] for r in done if r["method"] == method), None)
-    before = known or {part: token_sums(policy, rows[part]) for part in ("tune", "test")}
+    before = known or {part: nll_sums(policy, rows[part]) for part in ("tune", "test")}
     steps = batches(len(rows["train"]), chosen.batch_size, 1, seed)
     for number, step in enumerate(steps):
         metrics = policy.forward_backward([rows["train"][i] for i in step], loss)
         policy.step(learning_rate(number, len(steps), rate, kind="cosine", warmup_steps=2), metrics["count"])
-    after = {part: token_sums(policy, rows[part]) for part in ("test", *(["tune"] if seed == 0 else []))}
+    after = {part: nll_sums(policy, rows[part]) for part in ("test", *(["tune"] if seed == 0 else []))}
     trained = sum(p.numel() for p in policy._training().named.values())
     every = sum(p.numel() for name, p in policy.model.named_parameters() if "lora_" not in name)
     tokens = {part: sum(sum(row.loss_mask) for row in rows[part]) for part in rows}

@@ -27,9 +27,9 @@ from torch.utils._pytree import tree_leaves  # noqa: E402
 
 from camelid.models.batch import Row  # noqa: E402
 from camelid.models.loading import resolve_model  # noqa: E402
+from camelid.models.model_settings import ModelSettings  # noqa: E402
 from camelid.models.optimizer import OptimizerSettings  # noqa: E402
 from camelid.models.policy import Policy  # noqa: E402
-from camelid.models.trunk import ModelSettings  # noqa: E402
 from camelid.table import print_table  # noqa: E402
 from camelid.train.sft import loss  # noqa: E402
 

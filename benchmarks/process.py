@@ -32,11 +32,11 @@ SETTINGS = {
 def work(model: Path) -> dict[str, float]:
     """Seconds of the second and third of three training steps, and of sampling."""
     import camelid
+    from camelid.models.model_settings import ModelSettings
     from camelid.models.optimizer import OptimizerSettings
     from camelid.models.policy import Policy
     from camelid.models.sampler import Sampling
     from camelid.models.too_long import Lengths, row_limit
-    from camelid.models.trunk import ModelSettings
     from camelid.train.sft import SftSettings, demonstration_rows, loss
     from camelid.types import Conversation, Prompt, read_records
 

@@ -41,8 +41,8 @@ class Ours:
 
         process.prepare()
         from camelid.models.answering import Answerer
+        from camelid.models.model_settings import ModelSettings
         from camelid.models.policy import Policy
-        from camelid.models.trunk import ModelSettings
 
         held = ModelSettings.model_validate({"precision": precision.replace("checked", "float32")})
         self.answerer = Answerer(Policy.load(Path(model), held))

@@ -27,10 +27,10 @@ class Ours:
         from camelid import process
 
         process.prepare()
+        from camelid.models.model_settings import ModelSettings
         from camelid.models.optimizer import OptimizerSettings
         from camelid.models.policy import Policy
         from camelid.models.reward_model import RewardModel
-        from camelid.models.trunk import ModelSettings
 
         held = ModelSettings(lora_rank=RANK if what == "lora" else 0)
         path, optimizer = Path(model), OptimizerSettings()

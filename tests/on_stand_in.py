@@ -21,9 +21,9 @@ import stand_in
 from camelid.models import batch, losses, residual_dropout
 from camelid.models.batch import Row
 from camelid.models.compute import Compute
+from camelid.models.model_settings import ModelSettings
 from camelid.models.optimizer import OptimizerSettings
 from camelid.models.policy import Policy
-from camelid.models.trunk import ModelSettings
 from camelid.runs import Stage, execute, read_manifest
 from camelid.train.sft import loss
 from killable import stage

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from camelid.models.trunk import ModelSettings
+from camelid.models.model_settings import ModelSettings
 from camelid.runs import Settings, Stage, execute, read_manifest
 from camelid.types import Preference, Rating, write_records
 from tiny import user

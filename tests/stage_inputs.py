@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from camelid.models.model_settings import ModelSettings
 from camelid.models.optimizer import OptimizerSettings
 from camelid.models.reward_model import RewardModel
-from camelid.models.trunk import ModelSettings
 from camelid.types import Comparison, Conversation, Message, Preference, Prompt, Record, write_records
 from tiny import user
 

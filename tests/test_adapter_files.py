@@ -15,11 +15,12 @@ from camelid.models.adapter_files import read_adapter
 from camelid.models.batch import Row
 from camelid.models.loading import resolve_model
 from camelid.models.lora import lora_layers
+from camelid.models.model_settings import ModelSettings
 from camelid.models.optimizer import OptimizerSettings
-from camelid.models.policy import Loss, Policy
+from camelid.models.outputs import Loss
+from camelid.models.policy import Policy
 from camelid.models.reward_model import RewardModel
 from camelid.models.shape import Shape
-from camelid.models.trunk import ModelSettings
 
 FLOAT32 = ModelSettings(precision="float32")
 ROWS = [Row(list(range(5, 5 + n)), [False] + [True] * (n - 1)) for n in (20, 9, 31)]

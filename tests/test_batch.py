@@ -14,9 +14,10 @@ from camelid.functional.packing import position_ids
 from camelid.functional.sft import sft_loss
 from camelid.models import attention, block_attention
 from camelid.models.batch import Batch, Row, make_batches
+from camelid.models.model_settings import ModelSettings
 from camelid.models.optimizer import OptimizerSettings
-from camelid.models.policy import Loss, Outputs, Policy
-from camelid.models.trunk import ModelSettings
+from camelid.models.outputs import Loss, Outputs
+from camelid.models.policy import Policy
 from tiny import write_tiny_llama
 
 CPU = torch.device("cpu")

@@ -14,11 +14,12 @@ from camelid.functional.ranking import ranking_loss
 from camelid.functional.sft import sft_loss
 from camelid.models import batch as module
 from camelid.models.batch import Batch, Row, make_batches
+from camelid.models.model_settings import ModelSettings
 from camelid.models.optimizer import OptimizerSettings
-from camelid.models.policy import Loss, Outputs, Policy
+from camelid.models.outputs import Loss, Outputs
+from camelid.models.policy import Policy
 from camelid.models.prefix_tree import share
 from camelid.models.reward_model import RewardModel
-from camelid.models.trunk import ModelSettings
 from tiny import write_tiny_llama
 
 CPU = torch.device("cpu")

@@ -274,9 +274,9 @@ def test_two_models_answer_the_references_prompts(files, tied_llama, capsys):
 
 
 def test_a_judge_says_who_wins_against_the_reference(files, tied_llama, capsys):
+    from camelid.models.model_settings import ModelSettings
     from camelid.models.optimizer import OptimizerSettings
     from camelid.models.reward_model import RewardModel
-    from camelid.models.trunk import ModelSettings
 
     settings = ModelSettings(precision="float32", lora_rank=4)
     RewardModel.create(tied_llama, settings, OptimizerSettings(), num_layers=1, seed=0).save(files / "judge", "")

@@ -12,11 +12,12 @@ import torch
 
 from camelid.models import attention, compiling
 from camelid.models.batch import Row
+from camelid.models.model_settings import ModelSettings
 from camelid.models.optimizer import OptimizerSettings
 from camelid.models.policy import Policy
 from camelid.models.recomputing import Again
 from camelid.models.sampler import Sampling
-from camelid.models.trunk import ModelSettings, as_given
+from camelid.models.trained import as_given
 from camelid.train.sft import loss
 
 

@@ -16,10 +16,10 @@ import torch
 from camelid.models import attention, compiling, varlen_attention
 from camelid.models.batch import Row, make_batches
 from camelid.models.compute import choose_compute
+from camelid.models.model_settings import ModelSettings
 from camelid.models.optimizer import OptimizerSettings
 from camelid.models.policy import Policy
 from camelid.models.sampler import Sampling
-from camelid.models.trunk import ModelSettings
 from camelid.train.sft import loss
 from tiny import write_tiny_llama
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from camelid.models.batch import Row
+from camelid.models.model_settings import ModelSettings
 from camelid.models.optimizer import OptimizerSettings
 from camelid.models.policy import Policy
 from camelid.models.too_long import Lengths, row_limit
-from camelid.models.trunk import ModelSettings
 from camelid.train.dpo import DpoSettings, pair_loss, train_dpo
 from camelid.train.pairs import pair_rows
 from camelid.train.reference import summed

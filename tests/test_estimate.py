@@ -12,8 +12,8 @@ from camelid.costs import Cost, Drawing
 from camelid.models.devices import DEVICES, READING, Device, find_device
 from camelid.models.loading import SIZES, resolve_model, sizes_only
 from camelid.models.memory import Training
+from camelid.models.model_settings import ModelSettings
 from camelid.models.shape import Shape
-from camelid.models.trunk import ModelSettings
 
 SEVEN = Shape.read(SIZES / "llama-2-7b")
 FULL = ModelSettings(lora_rank=0)

@@ -10,9 +10,9 @@ from camelid.evaluate.imitation.cells import CellName, counted_tasks, measure, p
 from camelid.evaluate.imitation.judge_check import accuracy
 from camelid.functional.statistics import Estimate
 from camelid.models.answering import Answerer
+from camelid.models.model_settings import ModelSettings
 from camelid.models.policy import Policy
 from camelid.models.requests import Likelihood
-from camelid.models.trunk import ModelSettings
 from camelid.plan import make_plan
 from camelid.recipes.false_promise import FalsePromise, stages
 from camelid.runs import execute, read_manifest

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from camelid.cli import main
 from camelid.durable import DiskFullError, append_json_lines, naming_full_disk, whole, write_json
 from camelid.models.checkpointing import load_state, save_state
-from camelid.models.trunk import ModelSettings
+from camelid.models.model_settings import ModelSettings
 from camelid.runs import Stage, execute, read_manifest
 from camelid.train.sft import SftSettings, train_sft
 from camelid.types import Conversation, Message, write_records

@@ -11,10 +11,10 @@ from transformers import AutoModelForCausalLM
 
 from camelid.cli import main
 from camelid.models.grouping import cache_bytes_per_token, group_key_value_heads
+from camelid.models.model_settings import ModelSettings
 from camelid.models.policy import Policy
 from camelid.models.sampler import Sampling, SlotCache
 from camelid.models.surgery import open_model, write_model
-from camelid.models.trunk import ModelSettings
 from test_batch import random_rows, sft
 from test_policy import trainable
 from tiny import write_tiny_llama

@@ -13,8 +13,8 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 from camelid.cli import main
 from camelid.evaluate.harness import harness_model
 from camelid.models.answering import Answerer
+from camelid.models.model_settings import ModelSettings
 from camelid.models.policy import Policy
-from camelid.models.trunk import ModelSettings
 
 CHOICE = """
 task: mine_choice

@@ -9,11 +9,11 @@ from camelid.functional import logprobs
 from camelid.functional.logprobs import scores_of_targets, token_logprobs
 from camelid.models import prefix_tree
 from camelid.models.likelihood import row_scores
+from camelid.models.model_settings import ModelSettings
 from camelid.models.plain import plain_logprobs
 from camelid.models.policy import Policy
 from camelid.models.prefix_tree import Asked, Kept, Pack, plan
 from camelid.models.tree_attention import make_tree, tree_attention
-from camelid.models.trunk import ModelSettings
 
 
 def few_shot_rows(seed: int, header: int = 100, questions: int = 30) -> list[Asked]:

@@ -4,10 +4,10 @@ import pytest
 
 from camelid.models import loading
 from camelid.models.loading import public_name, pull, resolve_model
+from camelid.models.model_settings import ModelSettings
 from camelid.models.optimizer import OptimizerSettings
 from camelid.models.policy import Policy
 from camelid.models.reward_model import RewardModel
-from camelid.models.trunk import ModelSettings
 
 FLOAT32 = ModelSettings(precision="float32")
 

@@ -14,9 +14,9 @@ from camelid.evaluate.long_context import PositionSettings, measure_positions
 from camelid.evaluate.long_context_compare import CompareSettings, compare_positions
 from camelid.models.batch import Row
 from camelid.models.document_rows import document_rows
+from camelid.models.model_settings import ModelSettings
 from camelid.models.policy import Policy
 from camelid.models.rope import RopeScaling
-from camelid.models.trunk import ModelSettings
 from camelid.runs import Stage, execute, read_manifest
 from tiny import SENTENCES, write_tiny_llama
 

@@ -11,9 +11,9 @@ from transformers import AutoModelForCausalLM
 
 from camelid.models.lora import Adapter, LoraLinear, adapters_off, lora_layers, merged_state
 from camelid.models.lora_targets import add_lora
+from camelid.models.model_settings import ModelSettings
 from camelid.models.optimizer import OptimizerSettings
 from camelid.models.policy import Policy
-from camelid.models.trunk import ModelSettings
 
 IDS = torch.arange(3, 23)[None]
 

@@ -11,9 +11,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from camelid.cli import main
 from camelid.models.chat import load_chat_format
+from camelid.models.model_settings import ModelSettings
 from camelid.models.new_tokens import add_special_tokens, check_end_of_turn
 from camelid.models.surgery import open_model
-from camelid.models.trunk import ModelSettings
 from camelid.runs import Stage, execute
 from camelid.train.sft import SftSettings, train_sft
 from camelid.types import Conversation, Message, write_records

@@ -12,10 +12,10 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from camelid.models.lora import lora_layers, merged_state
 from camelid.models.lora_targets import add_lora
+from camelid.models.model_settings import ModelSettings
 from camelid.models.optimizer import OptimizerSettings
 from camelid.models.policy import Policy
 from camelid.models.reward_model import RewardModel
-from camelid.models.trunk import ModelSettings
 
 peft = pytest.importorskip("peft", reason="peft is not installed (it is in the extra `dev`)")
 

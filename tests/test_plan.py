@@ -125,7 +125,7 @@ def test_scoring():
     ],
 )
 def test_training(rank, first_layer, trunk):
-    trunk_settings = pytest.importorskip("camelid.models.trunk").ModelSettings
+    trunk_settings = pytest.importorskip("camelid.models.model_settings").ModelSettings
     cost = Cost(CPU)
     cost.train(TINY, trunk_settings(lora_rank=rank, lora_first_layer=first_layer), 100, with_head=10)
     # The head: logits forward, again in the backward pass, and the gradient of the hidden state, 2 x 40 each.

@@ -8,10 +8,11 @@ from torch import Tensor, nn
 
 from camelid.models.batch import Batch, Row
 from camelid.models.lora import LoraLinear
+from camelid.models.model_settings import ModelSettings
 from camelid.models.optimizer import OptimizerSettings, Updater
-from camelid.models.policy import Loss, Outputs, Policy
+from camelid.models.outputs import Loss, Outputs
+from camelid.models.policy import Policy
 from camelid.models.sampler import Sampling
-from camelid.models.trunk import ModelSettings
 from test_batch import own_logprobs, random_rows, sft
 from tiny import write_tiny_llama
 

@@ -9,8 +9,8 @@ from camelid import settings_text
 from camelid.commands.runs import newest_model
 from camelid.evaluate.version import read_answers
 from camelid.models.batch import Row
+from camelid.models.model_settings import ModelSettings
 from camelid.models.policy import Policy
-from camelid.models.trunk import ModelSettings
 from camelid.recipes.quickstart import STARTER, Quickstart, stages
 from camelid.runs import execute, read_manifest
 from tiny import write_tiny_llama

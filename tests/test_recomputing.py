@@ -7,11 +7,11 @@ from camelid.models import recomputing
 from camelid.models.batch import Row
 from camelid.models.master_weights import in_format
 from camelid.models.memory import Training
+from camelid.models.model_settings import ModelSettings
 from camelid.models.optimizer import OptimizerSettings
 from camelid.models.policy import Policy
 from camelid.models.reward_model import RewardModel
 from camelid.models.shape import Shape
-from camelid.models.trunk import ModelSettings
 from camelid.train.sft import loss
 
 LENGTHS = (7, 13, 5)

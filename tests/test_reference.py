@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from camelid.checkpoints import Checkpoints
+from camelid.models.model_settings import ModelSettings
 from camelid.models.policy import Policy
-from camelid.models.trunk import ModelSettings
 from camelid.runs import Run, Settings
 from camelid.train.reference import CHUNK, summed, summed_reference, with_reference
 from test_batch import own_logprobs, random_rows

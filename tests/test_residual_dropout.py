@@ -12,9 +12,9 @@ from torch import nn
 from camelid.functional.residual_dropout import drop, random_bits
 from camelid.models import residual_dropout
 from camelid.models.batch import Row
+from camelid.models.model_settings import ModelSettings
 from camelid.models.policy import Policy
 from camelid.models.residual_dropout import ResidualDropout
-from camelid.models.trunk import ModelSettings
 from camelid.runs import Stage, derived_seed, execute, read_manifest
 from camelid.train.sft import SftSettings, train_sft
 from camelid.types import Conversation, Message, write_records

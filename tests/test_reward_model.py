@@ -12,9 +12,9 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from camelid.functional.ranking import ranking_loss
 from camelid.models.batch import Row
+from camelid.models.model_settings import ModelSettings
 from camelid.models.optimizer import OptimizerSettings
 from camelid.models.reward_model import RewardModel
-from camelid.models.trunk import ModelSettings
 from camelid.types import Message
 from test_batch import random_rows
 from test_saving import pickles

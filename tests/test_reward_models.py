@@ -221,8 +221,8 @@ def test_a_model_is_asked_once_for_each_answer_and_goes_on_after_a_stop(files, r
 
 
 def test_scores_are_logits_not_standardised(files, reward_model, tmp_path):
+    from camelid.models.model_settings import ModelSettings
     from camelid.models.reward_model import RewardModel
-    from camelid.models.trunk import ModelSettings
 
     assert main(command(files, "--model", str(reward_model), "--set", "precision=float32")) == 0
     (path,) = (tmp_path / "runs").glob("reward-model-*/scores.jsonl")

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from camelid.annotate.scripted import ScriptedSettings, annotate_by_reward_model
+from camelid.models.model_settings import ModelSettings
 from camelid.models.optimizer import OptimizerSettings
 from camelid.models.reward_model import RewardModel
 from camelid.models.rewards import Rewards
-from camelid.models.trunk import ModelSettings
 from camelid.recipes.quickstart import Quickstart, stages
 from camelid.runs import Output, Stage, execute, read_manifest
 from camelid.train.reward import RewardSettings, train_reward

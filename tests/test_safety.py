@@ -82,9 +82,9 @@ def test_violations_by_ratings(tmp_path, capsys):
 
 
 def test_violations_by_a_reward_model_are_its_scores_below_the_threshold(tied_llama, tmp_path, capsys):
+    from camelid.models.model_settings import ModelSettings
     from camelid.models.optimizer import OptimizerSettings
     from camelid.models.reward_model import RewardModel
-    from camelid.models.trunk import ModelSettings
 
     settings = ModelSettings(precision="float32")
     model = RewardModel.create(tied_llama, settings, OptimizerSettings(), num_layers=1, seed=0)

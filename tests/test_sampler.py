@@ -11,9 +11,9 @@ from transformers import AutoModelForCausalLM
 
 from camelid.models import sampler
 from camelid.models.batch import Row
+from camelid.models.model_settings import ModelSettings
 from camelid.models.policy import Policy
 from camelid.models.sampler import Sample, Sampling
-from camelid.models.trunk import ModelSettings
 from tiny import write_tiny_llama
 
 LENGTHS = (1, 23, 2, 40, 7, 7, 12, 31)

@@ -11,10 +11,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from camelid.models.batch import Row
 from camelid.models.loading import resolve_model
+from camelid.models.model_settings import ModelSettings
 from camelid.models.optimizer import OptimizerSettings
 from camelid.models.policy import Policy
 from camelid.models.sampler import Sampling
-from camelid.models.trunk import ModelSettings
 from camelid.types import Message
 from test_batch import random_rows, sft
 from tiny import user, write_tiny_llama

@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 from camelid.functional.sft import sft_loss
 from camelid.models.batch import Row
 from camelid.models.chat import load_chat_format
-from camelid.models.trunk import ModelSettings
+from camelid.models.model_settings import ModelSettings
 from camelid.runs import Stage, execute, read_manifest
 from camelid.train.sft import SftSettings, opening, opening_weights, train_sft
 from camelid.types import Conversation, Message, write_records

@@ -15,13 +15,14 @@ from transformers import AutoModelForCausalLM
 from camelid.models.batch import Row
 from camelid.models.lora import Adapter, LoraLinear, lora_layers, using
 from camelid.models.lora_targets import add_lora
+from camelid.models.model_settings import ModelSettings
 from camelid.models.optimizer import OptimizerSettings
-from camelid.models.policy import Loss, Policy
+from camelid.models.outputs import Loss
+from camelid.models.policy import Policy
 from camelid.models.reward_model import RewardModel
 from camelid.models.rewards import Rewards
 from camelid.models.sampler import Sampling
 from camelid.models.sharing import reward_model_beside, view
-from camelid.models.trunk import ModelSettings
 from camelid.runs import Stage, execute
 from camelid.train.ppo import PpoSettings, train_ppo
 from camelid.types import Prompt, write_records

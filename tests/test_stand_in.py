@@ -20,6 +20,7 @@ pytestmark = pytest.mark.slow
 
 LOOPS = (
     "models/policy.py",
+    "models/outputs.py",
     "models/trunk.py",
     "models/batch.py",
     "models/attention.py",

@@ -233,7 +233,7 @@ def test_a_task_runs_leaves_records_and_is_done_the_second_time(tied_llama, tmp_
 
 def test_a_killed_task_goes_on_after_its_last_whole_chunk(tied_llama, tmp_path):
     from camelid.evaluate.tasks.stage import TaskSettings, evaluate_task
-    from camelid.models.trunk import ModelSettings
+    from camelid.models.model_settings import ModelSettings
     from camelid.runs import Run
 
     data = write_items(tmp_path / "data", ITEMS * 2)

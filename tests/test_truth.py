@@ -159,7 +159,7 @@ def test_a_judge_is_bound_to_its_model(tied_llama, untied_llama, tmp_path, capsy
 
 def test_features_do_not_depend_on_the_texts_beside_them(tied_llama):
     from camelid.models.features import FrozenFeatures
-    from camelid.models.trunk import ModelSettings
+    from camelid.models.model_settings import ModelSettings
 
     model = FrozenFeatures.load(tied_llama, 2, ModelSettings(precision="float32"))
     texts = ["Hello there!", "The capital of France is Paris.", "Hi"]

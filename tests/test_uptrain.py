@@ -10,8 +10,8 @@ import pytest
 from camelid.cli import main
 from camelid.documents import read_documents
 from camelid.models.document_rows import document_rows
+from camelid.models.model_settings import ModelSettings
 from camelid.models.policy import Policy
-from camelid.models.trunk import ModelSettings
 from camelid.runs import Stage, execute, read_manifest
 from camelid.train.sft import token_loss
 from camelid.train.uptrain import UptrainSettings, uptrain

@@ -266,8 +266,8 @@ def test_code_is_run_only_where_it_is_allowed(tied_llama, tmp_path, capsys):
 
 def test_writing_ends_at_a_stop_and_is_what_cutting_afterwards_gives(tied_llama):
     from camelid.models.answering import Answerer
+    from camelid.models.model_settings import ModelSettings
     from camelid.models.policy import Policy
-    from camelid.models.trunk import ModelSettings
 
     answerer = Answerer(Policy.load(tied_llama, ModelSettings(precision="float32")))
     prompts = ["What is the capital", "Name two colours", "Tell me more"]
@@ -347,7 +347,7 @@ def test_files_that_are_not_what_they_seem(tmp_path):
 
 def test_a_killed_run_goes_on_after_its_last_whole_chunk_with_the_same_draws(tied_llama, tmp_path):
     from camelid.evaluate.tasks.stage import TaskSettings, chunk_size, evaluate_task
-    from camelid.models.trunk import ModelSettings
+    from camelid.models.model_settings import ModelSettings
     from camelid.runs import Run
 
     path = write_lines(tmp_path, "nq_open/NQ-open.dev.jsonl", QUESTIONS)

@@ -19,8 +19,8 @@ from camelid.models.memory import LOGIT_ROWS, Training, head_rows
 from camelid.models.shape import Shape
 
 if TYPE_CHECKING:
+    from camelid.models.model_settings import ModelSettings
     from camelid.models.sampler import Sampling
-    from camelid.models.trunk import ModelSettings
 
 
 @dataclass

@@ -11,10 +11,10 @@ from typing import Any
 
 from pydantic import Field
 
+from camelid.models.model_settings import ModelSettings
 from camelid.models.policy import Policy
 from camelid.models.sampler import Sampling
 from camelid.models.too_long import Reader, TooLong, fitting_prompts
-from camelid.models.trunk import ModelSettings
 from camelid.runs import Run, Settings, derived_seed
 from camelid.types import Comparison, Prompt, draw, read_records, write_records
 

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from camelid.annotate.verdicts import kind_of
+from camelid.models.model_settings import ModelSettings
 from camelid.models.rewards import Rewards
-from camelid.models.trunk import ModelSettings
 from camelid.runs import Run, Settings
 from camelid.types import Comparison, Preference, Rating, read_records, write_records
 

@@ -15,8 +15,8 @@ def harness(arguments: argparse.Namespace) -> int:
     from camelid.evaluate.harness import run_harness
     from camelid.models.answering import Answerer
     from camelid.models.loading import resolve_model
+    from camelid.models.model_settings import ModelSettings
     from camelid.models.policy import Policy
-    from camelid.models.trunk import ModelSettings
 
     tasks = [name.strip() for name in arguments.tasks.split(",") if name.strip()]
     if not tasks:

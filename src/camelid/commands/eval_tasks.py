@@ -60,7 +60,7 @@ def run_tasks(arguments: argparse.Namespace) -> int:
     from camelid.evaluate.tasks.registry import find_task
     from camelid.evaluate.tasks.stage import TaskSettings, check_settings, evaluate_task
     from camelid.models.loading import resolve_model
-    from camelid.models.trunk import ModelSettings
+    from camelid.models.model_settings import ModelSettings
     from camelid.runs import Stage, execute
     from camelid.types import reasons
 

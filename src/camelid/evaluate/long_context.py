@@ -24,9 +24,9 @@ from camelid.functional.statistics import Estimate
 from camelid.functional.windows import Layout
 from camelid.models.batch import Row
 from camelid.models.document_rows import document_rows
+from camelid.models.model_settings import ModelSettings
 from camelid.models.policy import Policy
 from camelid.models.rope import RopeScaling
-from camelid.models.trunk import ModelSettings
 from camelid.runs import Run, Settings
 from camelid.types import content_hash
 

@@ -122,8 +122,8 @@ class _Scoring:
 
 def _load(path: Path, s: RewardModelSettings) -> RewardModel:
     """Torch is loaded here, not where the module is imported."""
+    from camelid.models.model_settings import ModelSettings
     from camelid.models.reward_model import RewardModel
-    from camelid.models.trunk import ModelSettings
 
     settings = ModelSettings.model_validate({"precision": s.precision, "micro_batch_tokens": s.micro_batch_tokens})
     return RewardModel.load(path, settings, s.chat_format)

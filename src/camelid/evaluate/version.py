@@ -21,10 +21,10 @@ from camelid.functional.diversity import distinct_ngrams, repetition
 from camelid.functional.length_control import length_controlled_win_rate
 from camelid.functional.statistics import bootstrap_mean, proportion, win_rate
 from camelid.models.batch import Row
+from camelid.models.model_settings import ModelSettings
 from camelid.models.policy import Policy
 from camelid.models.reward_model import RewardModel
 from camelid.models.sampler import Sampling
-from camelid.models.trunk import ModelSettings
 from camelid.runs import Run, Settings, derived_seed
 from camelid.types import Message, Prompt, read_records
 

@@ -22,7 +22,7 @@ from camelid.models.fused import release
 from camelid.models.recomputing import Again
 
 if TYPE_CHECKING:
-    from camelid.models.trunk import ModelSettings
+    from camelid.models.model_settings import ModelSettings
 
 BACKEND = "inductor"
 COMPILED_ON = ("cuda",)

@@ -14,10 +14,12 @@ from camelid.models.batch import Batch, Row, make_batches
 from camelid.models.compute import choose_compute
 from camelid.models.cutting import Cut, cut_layers, kept_layers
 from camelid.models.losses import Sums, read_at_once
+from camelid.models.model_settings import ModelSettings
 from camelid.models.optimizer import OptimizerSettings, Updater
 from camelid.models.policy import Policy
+from camelid.models.pretrained import load_pretrained
 from camelid.models.sampler import Sampling
-from camelid.models.trunk import ModelSettings, load_pretrained, prepare_training, trained_parameters
+from camelid.models.trained import prepare_training, trained_parameters
 
 
 class Distiller:

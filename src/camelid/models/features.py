@@ -20,7 +20,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from camelid.models.batch import Row, make_batches
 from camelid.models.compute import choose_compute
 from camelid.models.loading import tokenizer_folder, weights_folder
-from camelid.models.trunk import ModelSettings, Trunk, check_architecture, load_pretrained
+from camelid.models.model_settings import ModelSettings
+from camelid.models.pretrained import check_architecture, load_pretrained
+from camelid.models.trunk import Trunk
 
 
 class FrozenFeatures:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from camelid.models.model_settings import ModelSettings
     from camelid.models.shape import Shape
-    from camelid.models.trunk import ModelSettings
 
 MOMENT_BYTES = 8
 """AdamW's two moments of a trained weight, float32."""

@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceC
 from camelid.models.adapter_config import WEIGHTS, is_adapter
 from camelid.models.adapter_files import AdapterFile, merge, read_adapter
 from camelid.models.compute import choose_compute
-from camelid.models.trunk import load_pretrained
+from camelid.models.pretrained import load_pretrained
 
 
 class Sizes(NamedTuple):

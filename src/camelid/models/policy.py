@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from camelid.functional.logprobs import chunked_entropies, chunked_logprobs
 from camelid.models.batch import Batch, Row, make_batches
 from camelid.models.chat import load_chat_format
 from camelid.models.checkpointing import load_state, save_state
@@ -21,43 +19,17 @@ from camelid.models.compiling import compile_where_it_pays
 from camelid.models.compute import Compute, choose_compute
 from camelid.models.loading import tokenizer_folder, weights_folder
 from camelid.models.losses import Sums, read_at_once
-from camelid.models.master_weights import gradient_of, in_format
+from camelid.models.model_settings import ModelSettings
 from camelid.models.new_tokens import check_end_of_turn
 from camelid.models.optimizer import OptimizerSettings, Updater
+from camelid.models.outputs import Loss, Outputs, head_entropies, head_outputs
+from camelid.models.pretrained import check_architecture, load_pretrained
 from camelid.models.residual_dropout import ResidualDropout
 from camelid.models.rope import RopeScaling, scaled_config
 from camelid.models.sampler import Sample, Sampling, sample
 from camelid.models.saving import save_adapter_beside, save_language_model
-from camelid.models.trunk import (
-    ModelSettings,
-    Trunk,
-    as_given,
-    check_architecture,
-    given_adapter,
-    load_pretrained,
-    prepare_training,
-    trained_parameters,
-)
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """What one forward pass says about the trained tokens; (1, T) float32 each, zero outside the loss mask."""
-
-    logprobs: Tensor
-    values: Tensor | None
-    """Value head's estimate of the return from before each token; None without a value head."""
-    entropies: Tensor | None
-    """Entropy of each token's distribution, in nats; None in training, where no loss of ours needs it."""
-
-
-@dataclass(frozen=True)
-class Loss:
-    """A summed loss, the number of things summed, and sums to be logged as means over the same count."""
-
-    sum: Tensor
-    count: Tensor
-    logs: dict[str, Tensor]
+from camelid.models.trained import as_given, given_adapter, prepare_training, trained_parameters
+from camelid.models.trunk import Trunk
 
 
 class Policy:
@@ -182,7 +154,8 @@ class Policy:
         for batch in self._batches(rows):
             hidden = self.trunk.hidden(batch)
             packed = self._outputs(batch, hidden, temperature)
-            entropies = dict(batch.unpack(self._entropies(batch, hidden, temperature)))
+            head = self.model.get_output_embeddings()
+            entropies = dict(batch.unpack(head_entropies(batch, hidden, head, self.compute, temperature)))
             values = dict(batch.unpack(packed.values)) if packed.values is not None else {}
             for index, logprobs in batch.unpack(packed.logprobs):
                 result[index] = Outputs(logprobs, values.get(index), entropies[index])
@@ -300,42 +273,13 @@ class Policy:
         return self.residual_dropout.acting(batch.segment_lengths, [seeds[row] for row in batch.rows])
 
     def _outputs(self, batch: Batch, hidden: Tensor, temperature: float) -> Outputs:
-        trained = batch.trained  # (N,)
-        # (N, H), the states that predict the trained tokens. With full weights they are float32 out of autocast's last
-        # norm, and the head, the largest product of all, would be multiplied in float32.
-        before = hidden[0, trained - 1].to(self.compute.dtype)
         head = self.model.get_output_embeddings()
-        logprobs = chunked_logprobs(
-            before,
-            in_format(head.weight, self.compute.dtype),
-            batch.ids[0, trained],
-            bias=head.bias,
-            temperature=temperature,
-            weight_gradient=gradient_of(head.weight) if head.weight.requires_grad else None,
-            chunk_tokens=self.compute.head_rows,
-        )
-        values = None
-        if self.value_head is not None:
-            values = _scatter(self.value_head(before.float())[:, 0], trained, batch)
-        return Outputs(_scatter(logprobs, trained, batch), values, None)
-
-    def _entropies(self, batch: Batch, hidden: Tensor, temperature: float) -> Tensor:
-        trained = batch.trained
-        head = self.model.get_output_embeddings()
-        before = hidden[0, trained - 1].to(self.compute.dtype)
-        weight = in_format(head.weight, self.compute.dtype)
-        entropies = chunked_entropies(before, weight, bias=head.bias, temperature=temperature)
-        return _scatter(entropies, trained, batch)
+        return head_outputs(batch, hidden, head, self.value_head, self.compute, temperature)
 
     def _training(self) -> Updater:
         if self.updater is None:
             raise ValueError("this policy was loaded for sampling; use Policy.load_for_training")
         return self.updater
-
-
-def _scatter(values: Tensor, positions: Tensor, batch: Batch) -> Tensor:
-    full = values.new_zeros(batch.ids.shape[1])
-    return full.index_put((positions,), values)[None]
 
 
 def _load(path: Path, compute: Compute, dtype: torch.dtype, scaling: RopeScaling | None = None, **more: Any) -> Any:

@@ -22,7 +22,7 @@ from torch.utils.checkpoint import checkpoint
 from camelid.models.memory import Training
 
 if TYPE_CHECKING:
-    from camelid.models.trunk import ModelSettings
+    from camelid.models.model_settings import ModelSettings
 
 USABLE = 0.9
 """Share of the free memory that activations may fill; the rest is for what an estimate does not see."""

@@ -23,17 +23,12 @@ from camelid.models.checkpointing import load_state, save_state
 from camelid.models.compiling import compile_where_it_pays
 from camelid.models.compute import Compute, choose_compute, send
 from camelid.models.loading import tokenizer_folder, weights_folder
+from camelid.models.model_settings import ModelSettings
 from camelid.models.optimizer import OptimizerSettings, Updater
+from camelid.models.pretrained import check_architecture, load_pretrained
 from camelid.models.saving import save_adapter_beside, save_reward_model
-from camelid.models.trunk import (
-    ModelSettings,
-    Trunk,
-    check_architecture,
-    given_adapter,
-    load_pretrained,
-    prepare_training,
-    trained_parameters,
-)
+from camelid.models.trained import given_adapter, prepare_training, trained_parameters
+from camelid.models.trunk import Trunk
 from camelid.types import Message
 
 PairLoss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]

@@ -13,10 +13,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from camelid.models.model_settings import ModelSettings
 from camelid.models.policy import Policy
 from camelid.models.reward_model import RewardModel
 from camelid.models.sharing import reward_model_beside
-from camelid.models.trunk import ModelSettings
 from camelid.types import Comparison, Preference, Prompt
 
 UNSAFE = "unsafe"

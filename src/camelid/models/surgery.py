@@ -15,8 +15,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from camelid.models.compute import Compute
+from camelid.models.pretrained import check_architecture, load_pretrained
 from camelid.models.saving import save_as_it_is
-from camelid.models.trunk import check_architecture, load_pretrained
 
 
 def open_model(path: Path) -> tuple[Any, Any]:

@@ -23,8 +23,8 @@ from camelid.collect.stage import ImportSettings, import_data
 from camelid.evaluate.report.stage import ReportSettings, write_run_report
 from camelid.evaluate.version import EvaluateSettings
 from camelid.models.loading import resolve_model
+from camelid.models.model_settings import ModelSettings
 from camelid.models.sampler import Sampling
-from camelid.models.trunk import ModelSettings
 from camelid.rounds import Loop, RoundSettings, evaluation, reward_stages, round_stages
 from camelid.runs import Input, Output, Stage, reseeded
 from camelid.train.ppo import PpoSettings

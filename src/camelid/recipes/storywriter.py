@@ -34,8 +34,8 @@ from camelid.evaluate.long_context import PositionSettings, measure_positions
 from camelid.evaluate.long_context_compare import CompareSettings, compare_positions
 from camelid.evaluate.report.stage import ReportSettings, write_run_report
 from camelid.models.loading import resolve_model
+from camelid.models.model_settings import ModelSettings
 from camelid.models.rope import RopeScaling
-from camelid.models.trunk import ModelSettings
 from camelid.runs import Input, Output, Stage, reseeded
 from camelid.train.uptrain import UptrainSettings, uptrain
 

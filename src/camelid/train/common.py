@@ -10,9 +10,9 @@ from typing import Any
 from pydantic import Field
 
 from camelid.functional.schedules import Schedule, learning_rate
+from camelid.models.model_settings import ModelSettings
 from camelid.models.optimizer import OptimizerSettings
 from camelid.models.too_long import TooLong
-from camelid.models.trunk import ModelSettings
 from camelid.runs import Run, Settings, derived_seed
 
 

@@ -25,7 +25,8 @@ from camelid.functional.masks import fill
 from camelid.functional.pair_accuracy import wins
 from camelid.functional.ranking import margin_of
 from camelid.models.batch import Batch, Row
-from camelid.models.policy import Loss, Outputs, Policy
+from camelid.models.outputs import Loss, Outputs
+from camelid.models.policy import Policy
 from camelid.models.too_long import Lengths, row_limit
 from camelid.runs import Run, derived_seed
 from camelid.train.common import RowSettings, batches, model_card, split

@@ -24,7 +24,8 @@ from camelid.durable import write_json
 from camelid.functional.kto import kto_loss, reference_point
 from camelid.functional.pair_accuracy import wins
 from camelid.models.batch import Batch, Row
-from camelid.models.policy import Loss, Outputs, Policy
+from camelid.models.outputs import Loss, Outputs
+from camelid.models.policy import Policy
 from camelid.models.too_long import Lengths, row_limit
 from camelid.runs import Run, derived_seed
 from camelid.train.answers import answer_rows, check_both_kinds, mismatched_rows, read_answers

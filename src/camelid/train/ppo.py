@@ -29,7 +29,8 @@ from camelid.functional.rewards import shape_rewards
 from camelid.functional.schedules import AdaptiveKL, Schedule
 from camelid.functional.standardize import standardize
 from camelid.models.batch import Batch, Row
-from camelid.models.policy import Loss, Outputs, Policy
+from camelid.models.outputs import Loss, Outputs
+from camelid.models.policy import Policy
 from camelid.models.rewards import Rewards
 from camelid.models.sampler import Sample, Sampling
 from camelid.models.too_long import Reader, TooLong, fitting_prompts

@@ -22,7 +22,8 @@ from torch import Tensor
 from camelid.functional.sft import sft_loss
 from camelid.models.batch import Batch, Row
 from camelid.models.chat import ChatFormat, ChatFormatError, TrainOn
-from camelid.models.policy import Loss, Outputs, Policy
+from camelid.models.outputs import Loss, Outputs
+from camelid.models.policy import Policy
 from camelid.models.render_many import render_many
 from camelid.models.rope import RopeScaling
 from camelid.models.too_long import Lengths, row_limit, without_oldest

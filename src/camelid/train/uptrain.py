@@ -17,9 +17,9 @@ from pydantic import Field
 from camelid.documents import read_documents
 from camelid.functional.windows import Layout
 from camelid.models.document_rows import document_rows
+from camelid.models.model_settings import ModelSettings
 from camelid.models.policy import Policy
 from camelid.models.rope import RopeScaling
-from camelid.models.trunk import ModelSettings
 from camelid.runs import Run, derived_seed
 from camelid.train.common import TrainSettings, batches, input_files, model_card, split
 from camelid.train.sft import loss, token_loss

@@ -17,8 +17,8 @@ from camelid.evaluate.tasks.registry import find_task
 from camelid.evaluate.tasks.task import Question, Task
 from camelid.functional.statistics import proportion
 from camelid.models.answering import Answerer
+from camelid.models.model_settings import ModelSettings
 from camelid.models.policy import Policy
-from camelid.models.trunk import ModelSettings
 from camelid.runs import Run, Settings
 from camelid.types import draw
 

@@ -14,8 +14,8 @@ from pydantic import Field
 
 from camelid.durable import append_json_lines, write_json
 from camelid.functional.statistics import proportion
+from camelid.models.model_settings import ModelSettings
 from camelid.models.reward_model import RewardModel
-from camelid.models.trunk import ModelSettings
 from camelid.runs import Run, Settings
 from camelid.types import Conversation, Preference, read_records
 

@@ -24,9 +24,9 @@ from camelid.evaluate.tasks.shots import Shots
 from camelid.evaluate.tasks.task import Question, Task
 from camelid.models.answering import Answerer, Tick
 from camelid.models.compute import coarse_pays
+from camelid.models.model_settings import ModelSettings
 from camelid.models.policy import Policy
 from camelid.models.requests import Answer, Generate, Likelihood, Scored
-from camelid.models.trunk import ModelSettings
 from camelid.runs import Run, Settings, derived_seed
 
 WRITTEN_CHUNK = 128
