@@ -145,10 +145,10 @@ def model_folder(name: str) -> str:
     return str(resolve_model(name))
 
 
-def parser(description: str | None) -> argparse.ArgumentParser:
+def parser(description: str | None, model: str | None = "smollm2-135m") -> argparse.ArgumentParser:
     """What all such benchmarks take."""
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--model", default="smollm2-135m", type=model_folder, help="a folder or a name; smollm2-135m")
+    made.add_argument("--model", default=model, type=model_folder, help=f"a folder or a name; {model}")
     made.add_argument("--data", default=os.environ.get("CAMELID_DATA", ""))
     made.add_argument("--out", default="")
     made.add_argument("--side", default="", choices=["", *SIDES], help=argparse.SUPPRESS)

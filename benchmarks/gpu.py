@@ -368,7 +368,7 @@ def fastest(side: Side, ways: list[dict[str, Any]], trial: list[int]) -> tuple[d
 def compare(chosen: Any) -> None:
     size = chosen.size
     packs = make_packs(size, (chosen.pieces + 1) * chosen.steps * PACKS_A_STEP)
-    more = ["--what", "sft", "--size", size, "--weights", chosen.weights, "--model", "random"]
+    more = ["--what", "sft", "--size", size, "--weights", chosen.weights]
     more += ["--pieces", str(chosen.pieces), "--steps", str(chosen.steps)]
     sides = {who: Side(__file__, who, more) for who in SIDES}
     trial = list(range(PACKS_A_STEP))
@@ -477,7 +477,7 @@ def memory(chosen: Any) -> None:
     size = "8b" if chosen.size == "1b" else chosen.size
     kinds = {}
     for kind in ("full", "full-bfloat16", "lora"):
-        command = [sys.executable, __file__, "--what", "memory", "--size", size, "--model", "random", "--kind", kind]
+        command = [sys.executable, __file__, "--what", "memory", "--size", size, "--kind", kind]
         done = subprocess.run(command, capture_output=True, text=True)
         lines = done.stdout.splitlines()
         kinds[kind] = json.loads(lines[-1]) if lines else {"failed": done.stderr[-500:]}
@@ -486,10 +486,7 @@ def memory(chosen: Any) -> None:
 
 
 def main() -> None:
-    asked = parser(__doc__)
-    for action in asked._actions:
-        if action.dest == "model":
-            action.required = False  # weights are random
+    asked = parser(__doc__, model=None)  # weights are random
     asked.add_argument("--what", required=True, choices=["sft", "memory"])
     asked.add_argument("--size", default="1b", choices=sorted(SIZES))
     asked.add_argument("--weights", default="float32", choices=["float32", "bfloat16"])

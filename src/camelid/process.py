@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import math
 import os
 from contextlib import suppress
+from pathlib import Path
 
 SPIN_COUNT = "20000"
 """Turns that a waiting thread of libgomp makes, some tens of microseconds."""
@@ -17,6 +19,8 @@ CACHED_PRIMITIVES = "128"
 """Compiled products that oneDNN and torch's layer above it keep, a megabyte or more each. A micro-batch needs some
 tens, and the next is of another length and needs its own: with the default of 1,024, memory grows for hundreds of steps
 (100 lengths of three products: 353 MB; with 16 kept, 56 MB)."""
+WORTH = 100e6
+"""Bytes by which a process must have grown for `give_back_freed_memory` to look."""
 TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4
 """Parameters of glibc's mallopt, by their numbers in malloc.h."""
 
@@ -60,10 +64,29 @@ def keep_freed_memory() -> bool:
 def give_back_freed_memory() -> None:
     """Return to the kernel what nobody uses any more; for the moments when something large comes, such as a model.
 
+    Does nothing where the process has hardly grown since the last time: looking through all objects takes a while.
+
     What `keep_freed_memory` keeps serves neither a file that is mapped nor another stage's sizes: an evaluation peaked
     at 1.9 GB, and at 1.3 with this before each model. A model that was dropped may still hang in a ring of references
     until Python looks for those: after an SFT stage 0.2 GB did.
     """
+    if resident_bytes() < _Left.bytes + WORTH:
+        return
     gc.collect()
     with suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
+    _Left.bytes = resident_bytes()
+
+
+def resident_bytes() -> float:
+    """What this process has in memory; without bounds where the system does not say."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return math.inf
+
+
+class _Left:
+    """What was resident when memory was last given back."""
+
+    bytes = 0.0
