@@ -15,26 +15,21 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from alpaca_rows import nll_sums, parts_of
+from alpaca_rows import Done, nll_sums, one_pass, parser, parts_of
 
 from camelid.functional.bootstrap import bootstrap_statistic
-from camelid.functional.schedules import learning_rate
 from camelid.models.batch import Row
-from camelid.models.loading import resolve_model
 from camelid.models.lora import merged_state
 from camelid.models.model_settings import ModelSettings
 from camelid.models.optimizer import OptimizerSettings
 from camelid.models.policy import Policy
-from camelid.train.common import batches
-from camelid.train.sft import SftSettings, loss
+from camelid.train.sft import SftSettings
 
 METHODS = ("lora", "full")
 T_TWO_SIDED = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
@@ -54,20 +49,17 @@ def train(
     """One training, and what it did to the rows that it has not seen."""
     began = time.perf_counter()
     settings = ModelSettings(lora_rank=chosen.rank if method == "lora" else 0, lora_alpha=2 * chosen.rank)
-    policy = Policy.load_for_training(chosen.folder, settings, OptimizerSettings(), seed=seed)
+    policy = Policy.load_for_training(chosen.model, settings, OptimizerSettings(), seed=seed)
     rows = rows_of(policy, chosen, seed)
     # The start is the same model on the same rows for every rate and seed, in the format that the method holds it in.
     known = next((r["before"] for r in done if r["method"] == method), None)
     before = known or {part: nll_sums(policy, rows[part]) for part in ("tune", "test")}
-    steps = batches(len(rows["train"]), chosen.batch_size, 1, seed)
-    for number, step in enumerate(steps):
-        metrics = policy.forward_backward([rows["train"][i] for i in step], loss)
-        policy.step(learning_rate(number, len(steps), rate, kind="cosine", warmup_steps=2), metrics["count"])
+    steps = one_pass(policy, rows["train"], chosen.batch_size, rate, seed)
     after = {part: nll_sums(policy, rows[part]) for part in ("test", *(["tune"] if seed == 0 else []))}
     trained = sum(p.numel() for p in policy._training().named.values())
     every = sum(p.numel() for name, p in policy.model.named_parameters() if "lora_" not in name)
     tokens = {part: sum(sum(row.loss_mask) for row in rows[part]) for part in rows}
-    result = {"method": method, "rate": rate, "seed": seed, "steps": len(steps), "tokens": tokens}
+    result = {"method": method, "rate": rate, "seed": seed, "steps": steps, "tokens": tokens}
     result |= {"trained_share": trained / every, "before": before, "after": after}
     if method == "lora":
         result["merged_difference"] = merged_difference(policy, settings, rows["test"][:8], chosen)
@@ -77,11 +69,11 @@ def train(
 def merged_difference(policy: Policy, settings: ModelSettings, rows: list[Row], chosen: argparse.Namespace) -> float:
     """Largest difference of a log-probability between the adapters and the merged weights, both in float32."""
     exact = settings.model_copy(update={"precision": "float32"})
-    apart = Policy.load_for_training(chosen.folder, exact, OptimizerSettings(), seed=0)
+    apart = Policy.load_for_training(chosen.model, exact, OptimizerSettings(), seed=0)
     with torch.no_grad():
         for name, parameter in apart._training().named.items():
             parameter.copy_(policy._training().named[name])
-    merged = Policy.load(chosen.folder, exact)
+    merged = Policy.load(chosen.model, exact)
     merged.model.load_state_dict(merged_state(apart.model, torch.float32))
     pairs = zip(apart.logprobs(rows), merged.logprobs(rows), strict=True)
     return max(float((a - b).abs().max()) for a, b in pairs)
@@ -138,34 +130,26 @@ def summary(done: list[dict[str, Any]], chosen: argparse.Namespace) -> dict[str,
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="smollm2-135m")
-    parser.add_argument("--data", default=os.environ.get("CAMELID_DATA", ""), help="folder of real data")
-    parser.add_argument("--rows", type=int, default=128, help="rows to train on")
-    parser.add_argument("--test-rows", type=int, default=64, help="rows to measure on; as many again choose the rate")
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--max-tokens", type=int, default=256)
-    parser.add_argument("--rank", type=int, default=8)
-    parser.add_argument("--lora-rates", type=float, nargs="+", default=[1e-3, 2e-3, 4e-3])
-    parser.add_argument("--full-rates", type=float, nargs="+", default=[5e-5, 1e-4, 2e-4])
-    parser.add_argument("--seeds", type=int, default=3, choices=list(T_TWO_SIDED))
-    parser.add_argument("--max-runs", type=int, default=100, help="stop after so many trainings")
-    parser.add_argument("--out", required=True, help="file of finished trainings, a JSON line each")
-    chosen = parser.parse_args()
-    chosen.folder = resolve_model(chosen.model)
-    out = Path(chosen.out)
-    done = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
+    asked = parser(__doc__)
+    asked.add_argument("--rows", type=int, default=128, help="rows to train on")
+    asked.add_argument("--test-rows", type=int, default=64, help="rows to measure on; as many again choose the rate")
+    asked.add_argument("--batch-size", type=int, default=8)
+    asked.add_argument("--max-tokens", type=int, default=256)
+    asked.add_argument("--rank", type=int, default=8)
+    asked.add_argument("--lora-rates", type=float, nargs="+", default=[1e-3, 2e-3, 4e-3])
+    asked.add_argument("--full-rates", type=float, nargs="+", default=[5e-5, 1e-4, 2e-4])
+    asked.add_argument("--max-runs", type=int, default=100, help="stop after so many trainings")
+    chosen = asked.parse_args()
+    done = Done(chosen.out)
     for _ in range(chosen.max_runs):
-        run = next_run(done, chosen)
+        run = next_run(done.runs, chosen)
         if run is None:
             break
-        done.append(train(*run, done, chosen))
-        with out.open("a") as file:
-            file.write(json.dumps(done[-1]) + "\n")
-        took = f"{done[-1]['seconds']:.0f} s"
-        print(f"{run}: {drop(done[-1]):.4f} nats lower after {took}", file=sys.stderr, flush=True)
-    if next_run(done, chosen) is None:
-        print(json.dumps(summary(done, chosen)))
+        done.add(train(*run, done.runs, chosen))
+        took = f"{done.runs[-1]['seconds']:.0f} s"
+        print(f"{run}: {drop(done.runs[-1]):.4f} nats lower after {took}", file=sys.stderr, flush=True)
+    if next_run(done.runs, chosen) is None:
+        print(json.dumps(summary(done.runs, chosen)))
 
 
 if __name__ == "__main__":

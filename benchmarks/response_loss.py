@@ -12,31 +12,27 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from alpaca_rows import Parts, nll_sums, parts_of
 
 from camelid import process
 
 process.prepare()  # before torch is loaded
 
+from alpaca_rows import Done, Parts, nll_sums, one_pass, parser, parts_of  # noqa: E402
+
 from camelid.functional.bootstrap import bootstrap_statistic  # noqa: E402
-from camelid.functional.schedules import learning_rate  # noqa: E402
 from camelid.functional.seeds import over_seeds  # noqa: E402
 from camelid.functional.statistics import Estimate, proportion  # noqa: E402
 from camelid.models.batch import Row  # noqa: E402
-from camelid.models.loading import resolve_model  # noqa: E402
 from camelid.models.model_settings import ModelSettings  # noqa: E402
 from camelid.models.optimizer import OptimizerSettings  # noqa: E402
 from camelid.models.policy import Policy  # noqa: E402
 from camelid.models.sampler import Sampling  # noqa: E402
-from camelid.train.common import batches  # noqa: E402
-from camelid.train.sft import SftSettings, loss  # noqa: E402
+from camelid.train.sft import SftSettings  # noqa: E402
 
 METHODS = ("answers", "everything", "no end")
 SHORT = 64
@@ -48,15 +44,12 @@ def train(method: str, seed: int, chosen: argparse.Namespace) -> dict[str, Any]:
     began = time.perf_counter()
     settings = SftSettings(max_tokens=256, chat_format="alpaca")
     policy = Policy.load_for_training(
-        chosen.folder, ModelSettings(), OptimizerSettings(), seed=seed, chat_format="alpaca"
+        chosen.model, ModelSettings(), OptimizerSettings(), seed=seed, chat_format="alpaca"
     )
     on_answers, rows = rows_of(policy, method, settings, seed, chosen)
     test = [row for _, row in on_answers.test]
     before = nll_sums(policy, test)
-    steps = batches(len(rows), 16, 1.0, seed)
-    for number, step in enumerate(steps):
-        metrics = policy.forward_backward([rows[i] for i in step], loss)
-        policy.step(learning_rate(number, len(steps), chosen.rate, kind="cosine", warmup_steps=2), metrics["count"])
+    one_pass(policy, rows, 16, chosen.rate, seed)
     prompts = [
         list(row.ids[: list(row.loss_mask).index(True)])
         for _, row in [*on_answers.tune, *on_answers.test]
@@ -119,28 +112,20 @@ def summary(done: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="smollm2-135m")
-    parser.add_argument("--data", default=os.environ.get("CAMELID_DATA", ""), help="folder of real data")
-    parser.add_argument("--rows", type=int, default=256, help="rows to train on, once")
-    parser.add_argument("--test-rows", type=int, default=200, help="rows to measure on")
-    parser.add_argument("--answers", type=int, default=200, help="answers to sample")
-    parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate of LoRA 16")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--out", required=True, help="file of finished trainings, a JSON line each")
-    chosen = parser.parse_args()
-    chosen.folder = resolve_model(chosen.model)
-    out = Path(chosen.out)
-    done = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
-    have = {(r["method"], r["seed"]) for r in done}
+    asked = parser(__doc__)
+    asked.add_argument("--rows", type=int, default=256, help="rows to train on, once")
+    asked.add_argument("--test-rows", type=int, default=200, help="rows to measure on")
+    asked.add_argument("--answers", type=int, default=200, help="answers to sample")
+    asked.add_argument("--rate", type=float, default=1e-3, help="peak learning rate of LoRA 16")
+    chosen = asked.parse_args()
+    done = Done(chosen.out)
+    have = {(r["method"], r["seed"]) for r in done.runs}
     for method, seed in [(m, s) for s in range(chosen.seeds) for m in METHODS]:
-        if (method, seed) in have:
-            continue
-        done.append(train(method, seed, chosen))
-        with out.open("a") as file:
-            file.write(json.dumps(done[-1]) + "\n")
-        print(method, seed, f"{done[-1]['seconds']:.0f} s", file=sys.stderr, flush=True)
-    print(json.dumps(summary(done)))
+        if (method, seed) not in have:
+            run = train(method, seed, chosen)
+            done.add(run)
+            print(method, seed, f"{run['seconds']:.0f} s", file=sys.stderr, flush=True)
+    print(json.dumps(summary(done.runs)))
 
 
 if __name__ == "__main__":
