@@ -18,6 +18,8 @@ RANK = 16
 LEARNING_RATE = 1e-5
 PAIRS = ("reward", "dpo")
 """What trains on pairs."""
+MICRO_BATCH_TOKENS = {"reward": 2048, "dpo": 2048}
+"""Ours, where it is not the default: trees of pairs are a tenth faster so, and rows are not."""
 
 
 class Ours:
@@ -32,7 +34,8 @@ class Ours:
         from camelid.models.policy import Policy
         from camelid.models.reward_model import RewardModel
 
-        held = ModelSettings(lora_rank=RANK if what == "lora" else 0)
+        more = {"micro_batch_tokens": MICRO_BATCH_TOKENS[what]} if what in MICRO_BATCH_TOKENS else {}
+        held = ModelSettings(lora_rank=RANK if what == "lora" else 0, **more)
         path, optimizer = Path(model), OptimizerSettings()
         self.what = what
         self.model: Any = (

@@ -8,6 +8,7 @@ import torch
 from camelid.functional import logprobs
 from camelid.functional.logprobs import scores_of_targets, token_logprobs
 from camelid.models import prefix_tree
+from camelid.models import tree_attention as tree_module
 from camelid.models.likelihood import row_scores
 from camelid.models.model_settings import ModelSettings
 from camelid.models.plain import plain_logprobs
@@ -127,21 +128,32 @@ def test_blocks_of_the_vocabulary_give_the_whole_softmax(monkeypatch):
     assert likeliest[3]
 
 
-def test_attention_over_branches_passes_the_gradient_of_separate_rows():
+def _visible(length: int, window: int | None) -> torch.Tensor:
+    distance = torch.arange(length)[:, None] - torch.arange(length)
+    return (distance >= 0) & (distance < (window or length))
+
+
+@pytest.mark.parametrize("scores", [tree_module.SCORES, 1], ids=["tiles", "a row at a time"])
+@pytest.mark.parametrize("window", [None, 3])
+def test_attention_over_branches_passes_the_gradient_of_separate_rows(monkeypatch, scores, window):
     """A prompt of 3 tokens with branches of 2 and 4: its keys collect the gradients of both."""
+    monkeypatch.setattr(tree_module, "SCORES", scores)
     torch.manual_seed(0)
     pack = plan([Asked([1, 2, 3, 4, 5, 0], 3), Asked([1, 2, 3, 6, 7, 8, 9, 0], 3)], 100)[0]
     assert isinstance(pack, Pack)
     assert len(pack.ids) == 9
     tree = make_tree(pack.pieces, torch.device("cpu"))
     query, key, value = (torch.randn(1, h, 9, 8, dtype=torch.float64, requires_grad=True) for h in (4, 2, 2))
-    shared = tree_attention(0, query, key, value, tree, 0.3)[0]
+    shared = tree_attention(0, query, key, value, tree, 0.3, window)[0]
     grads = torch.autograd.grad(shared.square().sum(), (query, key, value))
 
     places = [[0, 1, 2, 3, 4], [0, 1, 2, 5, 6, 7, 8]]  # the second row's prompt is the first's
     parts = [
         torch.nn.functional.scaled_dot_product_attention(
-            query[:, :, own], key[:, :, own], value[:, :, own], is_causal=True, scale=0.3, enable_gqa=True
+            *(x[:, :, own] for x in (query, key, value)),
+            attn_mask=_visible(len(own), window),
+            scale=0.3,
+            enable_gqa=True,
         )[0].transpose(0, 1)
         for own in places
     ]

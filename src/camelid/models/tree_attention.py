@@ -3,8 +3,11 @@
 The new tokens of a row are queries; the keys of its whole path are gathered beside them, in the order of their
 positions, so that "no later than myself" is all that the mask has to say, padding included. Rows of like length are
 the rows of a tile, as in `attention.py`. What is kept from before stands in front of every path and is multiplied once
-for all rows. A prompt's keys collect the gradients of all its branches. The softmax over a row's own path has its
-backward pass by hand (`block_attention.py` has the formulas): the weights alone are kept, in the inputs' format.
+for all rows. A prompt's keys collect the gradients of all its branches, in float32.
+
+Tokens and heads are one index, rows of D numbers each, so that into a tile and back everything moves once: T tokens of
+9 heads are (9 T, D). The backward pass is by hand (`block_attention.py` has the formulas): the weights alone are kept,
+in the inputs' format.
 """
 
 from __future__ import annotations
@@ -31,13 +34,45 @@ class Tile(NamedTuple):
     """Pieces of like length as S rows: L new tokens, K tokens of path."""
 
     queries: Tensor
-    """(S L,) places in the pack; padding comes from anywhere."""
+    """(S, L) places in the pack; padding comes from anywhere."""
+    real: Tensor
+    """(S, L) what is no padding."""
     keys: Tensor
-    """(S K,) places in the pack, by position; padding behind the end comes from anywhere."""
-    hidden: Tensor
-    """(S, 1, L, K): -inf where a key stands behind the query, else 0."""
+    """(S, K) places in the pack, by position; padding behind the end comes from anywhere."""
     position: Tensor
     """(S, L) of the queries among the keys."""
+
+
+class Heads(NamedTuple):
+    """How many heads, how many groups of them share keys, how many keys back a query sees, and their format."""
+
+    heads: int
+    groups: int
+    window: int | None
+    dtype: torch.dtype
+
+
+class Part(NamedTuple):
+    """Rows of a tile and their heads: (groups, S, M, D) queries, M = heads / groups * L, and (groups, S, K, D) keys."""
+
+    shape: tuple[int, int, int, int]
+    """(groups, S, M, K)"""
+    queries: Tensor
+    """(groups S M,) which rows of D numbers."""
+    padding: Tensor
+    """Which of `queries` are padding."""
+    keys: Tensor
+    """(groups S K,)"""
+    hidden: Tensor
+    """(S, 1, L, K): -inf where a query does not see a key, else 0."""
+
+
+class Parts(NamedTuple):
+    """The tiles of a pack for some number of heads."""
+
+    parts: list[Part]
+    back: Tensor
+    """(T heads,) where each row lies among those of the parts laid end to end."""
 
 
 @dataclass
@@ -45,8 +80,8 @@ class Tree:
     """How the tokens of a pack see each other."""
 
     tiles: list[Tile]
-    back: Tensor
-    """(T,) where each token of the pack lies in the tiles laid end to end."""
+    tokens: int
+    device: torch.device
     longest: int
     """Tokens of the longest path, what is kept included."""
     extents: list[tuple[int, int]]
@@ -57,6 +92,8 @@ class Tree:
     """By layer, the keys and values (groups, T, D) of this pack, for whom they shall be kept."""
     leaves: bool = False
     """Whether to fill `left`."""
+    known: dict[Heads, Parts] = field(default_factory=dict)
+    """All layers ask for the same."""
 
 
 def make_tree(pieces: Sequence[Piece], device: torch.device, kept: Sequence[tuple[Tensor, Tensor]] = ()) -> Tree:
@@ -68,25 +105,21 @@ def make_tree(pieces: Sequence[Piece], device: torch.device, kept: Sequence[tupl
             groups[-1].append(piece)
         else:
             groups.append([piece])
-    tiles, offset = [], 0
-    back = torch.empty(sum(piece.width for piece in pieces), dtype=torch.long)
-    for group in groups:
-        width, length = group[0].width, padded(max(len(piece.path) for piece in group))
-        column = torch.arange(width)
-        first, count, end = (
-            torch.tensor(x)[:, None] for x in zip(*((p[0], p[1], len(p[2])) for p in group), strict=True)
-        )
-        real = column < count  # (S, L)
-        back[(first + column)[real]] = offset + real.flatten().nonzero()[:, 0]
-        offset += real.numel()
-        keys = torch.tensor([piece.path + [0] * (length - len(piece.path)) for piece in group])
-        position = torch.where(real, end - count + column, 0)  # padding sees the first key: softmax needs one
-        later = torch.arange(length) > position[..., None]  # (S, L, K)
-        hidden = torch.zeros(later.shape).masked_fill_(later, float("-inf"))[:, None]
-        queries = torch.where(real, first + column, 0)
-        tiles.append(Tile(*(send(x, device) for x in (queries.flatten(), keys.flatten(), hidden, position))))
+    tokens = sum(piece.width for piece in pieces)
     longest = max(len(piece.path) for piece in pieces) + (kept[0][0].shape[1] if kept else 0)
-    return Tree(tiles, send(back, device), longest, [(piece.width, len(piece.path)) for piece in pieces], kept)
+    extents = [(piece.width, len(piece.path)) for piece in pieces]
+    return Tree([_tile(group) for group in groups], tokens, device, longest, extents, kept)
+
+
+def _tile(group: list[Piece]) -> Tile:
+    """Pieces, of which the first is the widest, as rows."""
+    width, length = group[0].width, padded(max(len(piece.path) for piece in group))
+    column = torch.arange(width)
+    first, count, end = (torch.tensor(x)[:, None] for x in zip(*((p[0], p[1], len(p[2])) for p in group), strict=True))
+    real = column < count
+    keys = torch.tensor([piece.path + [0] * (length - len(piece.path)) for piece in group])
+    position = torch.where(real, end - count + column, 0)  # padding sees the first key: softmax needs one
+    return Tile(torch.where(real, first + column, 0), real, keys, position)
 
 
 def tree_attention(
@@ -97,85 +130,122 @@ def tree_attention(
     `window`: how many keys back a query sees, itself included. Raises ValueError where that is fewer than a row has and
     beginnings are kept from before.
     """
-    tiles = tree.tiles
-    if window is not None and tree.longest > window:
-        if tree.kept:
-            raise ValueError(f"rows of {tree.longest} tokens share prompts, but the model sees {window} back")
-        tiles = [_windowed(tile, window) for tile in tiles]
-    q, k, v = (x[0].transpose(0, 1).to(value.dtype) for x in (query, key, value))  # (T, heads, D)
+    if window is not None and tree.longest <= window:
+        window = None
+    if window is not None and tree.kept:
+        raise ValueError(f"rows of {tree.longest} tokens share prompts, but the model sees {window} back")
     if tree.leaves:
-        tree.left[layer] = (k.transpose(0, 1).contiguous(), v.transpose(0, 1).contiguous())
-    kept = tree.kept[layer] if tree.kept else None
-    q = q * scale
-    parts = [_tile(q, k, v, tile, kept) for tile in tiles]
-    return torch.cat(parts).index_select(0, tree.back)[None]
+        tree.left[layer] = (key[0].to(value.dtype).contiguous(), value[0].contiguous())
+    heads = Heads(query.shape[1], key.shape[1], window, value.dtype)
+    if heads not in tree.known:
+        tree.known[heads] = _parts(tree, heads)
+    q, k, v = (x[0].transpose(0, 1).to(value.dtype).flatten(0, 1) for x in (query, key, value))  # (T heads, D)
+    if tree.kept:
+        attended = _with_kept(q, k, v, tree.known[heads], scale, tree.kept[layer])
+    else:
+        attended = _TreeAttention.apply(q, k, v, tree.known[heads], scale)
+    return attended.view(1, -1, heads.heads, q.shape[-1])
 
 
-def _windowed(tile: Tile, window: int) -> Tile:
-    key = torch.arange(tile.hidden.shape[-1], device=tile.hidden.device)
-    far = key <= tile.position[:, None, :, None] - window
-    return tile._replace(hidden=tile.hidden.masked_fill(far, float("-inf")))
+def _parts(tree: Tree, heads: Heads) -> Parts:
+    """Tiles so divided that their scores stay in bounds."""
+    made, offset = [], 0
+    back = torch.empty(tree.tokens * heads.heads, dtype=torch.long)
+    before = tree.kept[0][0].shape[1] if tree.kept else 0
+    most = SCORES if tree.device.type == "cpu" else SCORES_GPU
+    for tile in tree.tiles:
+        step = max(most // (heads.heads * tile.real.shape[1] * (tile.keys.shape[1] + before)), 1)
+        for rows in zip(*(x.split(step) for x in tile), strict=True):
+            part, real = _part(Tile(*rows), heads)
+            back[part.queries[real]] = offset + real.nonzero()[:, 0]
+            offset += len(real)
+            tensors = (part.queries, part.padding, part.keys, part.hidden)
+            made.append(Part(part.shape, *(send(x, tree.device) for x in tensors)))
+    return Parts(made, send(back, tree.device))
 
 
-def _tile(q: Tensor, k: Tensor, v: Tensor, tile: Tile, kept: tuple[Tensor, Tensor] | None) -> Tensor:
-    """(S L, heads, D) of one tile."""
-    rows, _, width, length = tile.hidden.shape
-    heads, groups, size = q.shape[1], k.shape[1], k.shape[2]
-    # The heads of a group share their keys: (groups, S, heads / groups * L, D).
-    queries = q.index_select(0, tile.queries).view(rows, width, groups, -1, size).permute(2, 0, 3, 1, 4)
-    queries = queries.reshape(groups, rows, -1, size)
-    keys, values = (
-        x.index_select(0, tile.keys).view(rows, length, groups, size).permute(2, 0, 1, 3).contiguous() for x in (k, v)
-    )
-    a_row = heads * width * (length + (kept[0].shape[1] if kept else 0))
-    step = max((SCORES if q.device.type == "cpu" else SCORES_GPU) // a_row, 1)
-    parts = [
-        _attend(
-            queries[:, i : i + step], keys[:, i : i + step], values[:, i : i + step], tile.hidden[i : i + step], kept
-        )
-        for i in range(0, rows, step)
-    ]
-    attended = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
-    attended = attended.view(groups, rows, heads // groups, width, size).permute(1, 3, 0, 2, 4)
-    return attended.reshape(rows * width, heads, size)
+def _part(tile: Tile, heads: Heads) -> tuple[Part, Tensor]:
+    """All heads of a tile, and which of its queries are real."""
+    rows, width = tile.real.shape
+    per_group = heads.heads // heads.groups
+    head = torch.arange(heads.heads).view(heads.groups, 1, per_group, 1)
+    group = torch.arange(heads.groups)[:, None, None]
+    queries = (tile.queries[:, None] * heads.heads + head).flatten()  # (groups, S, heads / groups, L)
+    keys = (tile.keys * heads.groups + group).flatten()
+    real = tile.real[:, None].expand(heads.groups, rows, per_group, width).flatten()
+    distance = tile.position[..., None] - torch.arange(tile.keys.shape[1])  # (S, L, K)
+    unseen = (distance < 0) | (distance >= (heads.window or distance.shape[-1]))
+    hidden = torch.zeros(unseen.shape, dtype=heads.dtype).masked_fill_(unseen, float("-inf"))[:, None]
+    shape = (heads.groups, rows, per_group * width, tile.keys.shape[1])
+    return Part(shape, queries, (~real).nonzero()[:, 0], keys, hidden), real
 
 
-def _attend(
-    queries: Tensor, keys: Tensor, values: Tensor, hidden: Tensor, kept: tuple[Tensor, Tensor] | None
-) -> Tensor:
-    """Softmax over the kept keys and the own path together: (groups, S, M, D), M queries a row."""
-    if kept is None:
-        return _Masked.apply(queries, keys, values, hidden)
-    groups, rows, count, size = queries.shape
-    width, length = hidden.shape[2:]
-    own = queries @ keys.transpose(2, 3)
-    own = (own.view(groups, rows, -1, width, length) + hidden).view(groups, rows, count, length)
-    flat = queries.reshape(groups, rows * count, size)
-    before = (flat @ kept[0].transpose(1, 2)).view(groups, rows, count, -1)
-    largest = torch.maximum(own.amax(-1, keepdim=True), before.amax(-1, keepdim=True)).detach()
-    own, before = (own - largest).exp(), (before - largest).exp()
-    total = own.sum(-1, keepdim=True) + before.sum(-1, keepdim=True)
-    own, before = own.to(values.dtype), before.to(values.dtype)  # the mask is float32, and so are the weights till here
-    seen = (before.view(groups, rows * count, -1) @ kept[1]).view(groups, rows, count, size)
-    return ((own @ values + seen) / total).to(values.dtype)
-
-
-class _Masked(torch.autograd.Function):
-    """softmax(Q K' + mask) V with heads as rows: twice (groups, S, K, D), (groups, S, M, D), (S, 1, L, K)."""
+class _TreeAttention(torch.autograd.Function):
+    """softmax(scale Q K' + mask) V in every part: (T heads, D) and twice (T groups, D) -> (T heads, D)."""
 
     @staticmethod
-    def forward(ctx: Any, queries: Tensor, keys: Tensor, values: Tensor, hidden: Tensor) -> Tensor:
-        weights = queries @ keys.transpose(2, 3)
-        # In the scores' format, or the whole of them would be turned to float32 and back: six times as long.
-        weights.unflatten(2, (-1, hidden.shape[2])).add_(hidden.to(weights.dtype))
-        torch.softmax(weights, -1, out=weights)
-        ctx.save_for_backward(queries, keys, values, weights)
-        return weights @ values
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, parts: Parts, scale: float) -> Tensor:
+        kept, attended = [], []
+        for part in parts.parts:
+            weights = _scores(_queries(q, part).mul_(scale), k, part)
+            kept.append(torch.softmax(weights, -1, out=weights))
+            attended.append((weights @ _keys(v, part)).flatten(0, 2))
+        ctx.save_for_backward(q, k, v, *kept)
+        ctx.parts, ctx.scale = parts, scale
+        return torch.cat(attended).index_select(0, parts.back)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        queries, keys, values, weights = ctx.saved_tensors
-        d_scores = gradient @ values.transpose(2, 3)
-        torch._softmax_backward_data(d_scores, weights, -1, weights.dtype, grad_input=d_scores)
-        turned = d_scores.transpose(2, 3)
-        return d_scores @ keys, turned @ queries, weights.transpose(2, 3) @ gradient, None
+        q, k, v, *kept = ctx.saved_tensors
+        d_k, d_v = (x.new_zeros(x.shape, dtype=torch.promote_types(x.dtype, torch.float32)) for x in (k, v))
+        d_queries = []
+        for part, weights in zip(ctx.parts.parts, kept, strict=True):
+            d_out = _queries(gradient, part)
+            d_out.flatten(0, 2).index_fill_(0, part.padding, 0)
+            _add(d_v, part, weights.transpose(2, 3) @ d_out)
+            d_scores = d_out @ _keys(v, part).transpose(2, 3)
+            # The kernel of softmax's own backward pass: P * (dP - rowsum(P * dP)), here in place.
+            torch._softmax_backward_data(d_scores, weights, -1, weights.dtype, grad_input=d_scores)
+            _add(d_k, part, d_scores.transpose(2, 3) @ _queries(q, part).mul_(ctx.scale))
+            d_queries.append((d_scores @ _keys(k, part)).flatten(0, 2))
+        d_q = torch.cat(d_queries).index_select(0, ctx.parts.back).mul_(ctx.scale)
+        return d_q, d_k.to(k.dtype), d_v.to(v.dtype), None, None
+
+
+def _with_kept(q: Tensor, k: Tensor, v: Tensor, parts: Parts, scale: float, kept: tuple[Tensor, Tensor]) -> Tensor:
+    """Softmax over the kept keys and the own path together, for scoring: no gradient has been thought of."""
+    attended = []
+    for part in parts.parts:
+        groups, rows, count, _ = part.shape
+        queries = _queries(q, part).mul_(scale)
+        own = _scores(queries, k, part)
+        before = (queries.flatten(1, 2) @ kept[0].transpose(1, 2)).view(groups, rows, count, -1)
+        largest = torch.maximum(own.amax(-1, keepdim=True), before.amax(-1, keepdim=True))
+        own, before = ((x - largest).float().exp() for x in (own, before))
+        total = own.sum(-1, keepdim=True) + before.sum(-1, keepdim=True)
+        own, before = own.to(v.dtype), before.to(v.dtype)
+        seen = (before.flatten(1, 2) @ kept[1]).view(queries.shape)
+        attended.append(((own @ _keys(v, part) + seen) / total).to(v.dtype).flatten(0, 2))
+    return torch.cat(attended).index_select(0, parts.back)
+
+
+def _scores(queries: Tensor, k: Tensor, part: Part) -> Tensor:
+    """(groups, S, M, K) of scaled queries, -inf where they do not see."""
+    scores = queries @ _keys(k, part).transpose(2, 3)
+    scores.unflatten(2, (-1, part.hidden.shape[2])).add_(part.hidden)
+    return scores
+
+
+def _queries(rows: Tensor, part: Part) -> Tensor:
+    """(T heads, D) -> (groups, S, M, D)"""
+    return rows.index_select(0, part.queries).view(*part.shape[:3], -1)
+
+
+def _keys(rows: Tensor, part: Part) -> Tensor:
+    """(T groups, D) -> (groups, S, K, D)"""
+    return rows.index_select(0, part.keys).view(*part.shape[:2], part.shape[3], -1)
+
+
+def _add(total: Tensor, part: Part, gradient: Tensor) -> None:
+    """A part's gradient (groups, S, K, D) to those of all keys (T groups, D)."""
+    total.index_add_(0, part.keys, gradient.flatten(0, 2).to(total.dtype))
