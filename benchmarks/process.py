@@ -35,7 +35,7 @@ def work(model: Path) -> dict[str, float]:
     from camelid.models.model_settings import ModelSettings
     from camelid.models.optimizer import OptimizerSettings
     from camelid.models.policy import Policy
-    from camelid.models.sampler import Sampling
+    from camelid.models.sampling import Sampling
     from camelid.models.too_long import Lengths, row_limit
     from camelid.train.sft import SftSettings, demonstration_rows, loss
     from camelid.types import Conversation, Prompt, read_records

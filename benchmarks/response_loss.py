@@ -31,7 +31,7 @@ from camelid.models.batch import Row  # noqa: E402
 from camelid.models.model_settings import ModelSettings  # noqa: E402
 from camelid.models.optimizer import OptimizerSettings  # noqa: E402
 from camelid.models.policy import Policy  # noqa: E402
-from camelid.models.sampler import Sampling  # noqa: E402
+from camelid.models.sampling import Sampling  # noqa: E402
 from camelid.train.sft import SftSettings  # noqa: E402
 
 METHODS = ("answers", "everything", "no end")

@@ -19,7 +19,7 @@ import transformers
 
 from camelid.evaluate.version import EvaluateSettings, evaluate_version
 from camelid.models.model_settings import ModelSettings
-from camelid.models.sampler import Sampling
+from camelid.models.sampling import Sampling
 from camelid.runs import Stage, execute
 from camelid.train.distill import DistillSettings, train_distill
 from camelid.train.dpo import DpoSettings, train_dpo

@@ -16,7 +16,7 @@ from camelid.models.model_settings import ModelSettings
 from camelid.models.optimizer import OptimizerSettings
 from camelid.models.policy import Policy
 from camelid.models.recomputing import Again
-from camelid.models.sampler import Sampling
+from camelid.models.sampling import Sampling
 from camelid.models.trained import as_given
 from camelid.train.sft import loss
 

@@ -19,7 +19,7 @@ from camelid.models.compute import choose_compute
 from camelid.models.model_settings import ModelSettings
 from camelid.models.optimizer import OptimizerSettings
 from camelid.models.policy import Policy
-from camelid.models.sampler import Sampling
+from camelid.models.sampling import Sampling
 from camelid.train.sft import loss
 from tiny import write_tiny_llama
 

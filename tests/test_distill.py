@@ -11,7 +11,7 @@ from camelid.models.distiller import Distiller
 from camelid.models.model_settings import ModelSettings
 from camelid.models.optimizer import OptimizerSettings
 from camelid.models.policy import Policy
-from camelid.models.sampler import Sampling
+from camelid.models.sampling import Sampling
 from camelid.runs import Stage, execute, read_manifest
 from camelid.train.distill import DistillSettings, train_distill
 from camelid.types import Conversation, Message, write_records

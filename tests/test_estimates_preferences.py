@@ -51,7 +51,7 @@ def test_kto_looks_at_mismatched_answers_too(tmp_path):
 
 
 def test_distillation_counts_the_students_own_answers(tmp_path):
-    from camelid.models.sampler import Sampling
+    from camelid.models.sampling import Sampling
     from camelid.train.distill import DistillSettings, train_distill
 
     model, text = model_folder(tmp_path / "m"), conversations(tmp_path / "text.jsonl", 12)

@@ -13,7 +13,8 @@ from camelid.cli import main
 from camelid.models.grouping import cache_bytes_per_token, group_key_value_heads
 from camelid.models.model_settings import ModelSettings
 from camelid.models.policy import Policy
-from camelid.models.sampler import Sampling, SlotCache
+from camelid.models.prefill import prefill
+from camelid.models.sampling import Sampling
 from camelid.models.surgery import open_model, write_model
 from test_batch import random_rows, sft
 from test_policy import trainable
@@ -93,9 +94,9 @@ def test_the_cache_shrinks_by_the_ratio_and_samples_are_those_of_the_whole_model
     sizes, drawn = [], []
     for folder in (source, result):
         policy = Policy.load(folder, ModelSettings(precision="float32"))
-        cache = SlotCache(10, 1)
-        cache.allocate(policy.model.config, 3, torch.float32, torch.device("cpu"))
-        held = sum(tensor.nbytes for tensor in (*cache.keys, *cache.values))
+        with torch.no_grad():
+            (prompts,) = prefill(policy.trunk, [[5] * 10] * 3, [1, 1, 1], 12).cohort.prompts
+        held = sum(tensor.nbytes for tensor in (*prompts.keys, *prompts.values))
         assert held == 3 * 10 * cache_bytes_per_token(policy.model)
         sizes.append(held)
         drawn.append([s.ids for (s,) in policy.sample([[5, 6, 7], [9]], Sampling(max_new_tokens=12), seed=3)])

@@ -12,7 +12,7 @@ from camelid.models.model_settings import ModelSettings
 from camelid.models.optimizer import OptimizerSettings, Updater
 from camelid.models.outputs import Loss, Outputs
 from camelid.models.policy import Policy
-from camelid.models.sampler import Sampling
+from camelid.models.sampling import Sampling
 from test_batch import own_logprobs, random_rows, sft
 from tiny import write_tiny_llama
 

@@ -22,7 +22,7 @@ from camelid.checkpoints import Checkpoints
 from camelid.models.model_settings import ModelSettings
 from camelid.models.optimizer import OptimizerSettings
 from camelid.models.policy import Policy
-from camelid.models.sampler import Sampling
+from camelid.models.sampling import Sampling
 from camelid.runs import Run
 from camelid.train.ppo import PpoSettings, Score, ppo, prompt_indices, roll_out
 from camelid.types import Prompt

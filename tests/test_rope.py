@@ -13,7 +13,7 @@ from camelid.models.model_settings import ModelSettings
 from camelid.models.optimizer import OptimizerSettings
 from camelid.models.policy import Policy
 from camelid.models.rope import RopeScaling, scaled_config
-from camelid.models.sampler import Sampling
+from camelid.models.sampling import Sampling
 from camelid.runs import Stage, execute
 from camelid.train.sft import SftSettings, train_sft
 from camelid.types import Conversation, Message, write_records

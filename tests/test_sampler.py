@@ -9,11 +9,12 @@ import torch
 from pydantic import ValidationError
 from transformers import AutoModelForCausalLM
 
-from camelid.models import sampler
+from camelid.models import prefill, sampler
 from camelid.models.batch import Row
+from camelid.models.draw import draw
 from camelid.models.model_settings import ModelSettings
 from camelid.models.policy import Policy
-from camelid.models.sampler import Sample, Sampling
+from camelid.models.sampling import Sample, Sampling
 from tiny import write_tiny_llama
 
 LENGTHS = (1, 23, 2, 40, 7, 7, 12, 31)
@@ -33,6 +34,10 @@ def policy(llama) -> Policy:
 def one(tied_llama) -> Policy:
     """For what cannot depend on where the head's weights come from."""
     return Policy.load(tied_llama, ModelSettings(precision="float32"))
+
+
+def parts(policy: Policy) -> tuple:
+    return policy.trunk, policy.model.get_output_embeddings()
 
 
 def tokens(samples: list[list[Sample]]) -> list[list[list[int]]]:
@@ -151,8 +156,8 @@ def test_rows_that_finish_early_are_dropped_without_touching_the_others(one):
     prompts = random_prompts()
     stops = set(range(25))
     arguments = {"seed": 0, "num_samples": 3}
-    free = sampler.sample(one.model, prompts, Sampling(max_new_tokens=30), [], **arguments)
-    stopped = sampler.sample(one.model, prompts, Sampling(max_new_tokens=30), sorted(stops), **arguments)
+    free = sampler.sample(*parts(one), prompts, Sampling(max_new_tokens=30), [], **arguments)
+    stopped = sampler.sample(*parts(one), prompts, Sampling(max_new_tokens=30), sorted(stops), **arguments)
     lengths = set()
     for a, b in zip((s for k in free for s in k), (s for k in stopped for s in k), strict=True):
         end = next((i + 1 for i, id in enumerate(a.ids) if id in stops), 30)
@@ -178,7 +183,7 @@ def test_progress_counts_every_row_once(one):
     for stops in ([], list(range(60))):
         ticks: list[int] = []
         sampler.sample(
-            one.model,
+            *parts(one),
             random_prompts(),
             Sampling(max_new_tokens=8, batch_rows=10),
             stops,
@@ -198,15 +203,15 @@ def test_samples_of_a_prompt_share_its_prefill(one):
         lambda module, arguments, keywords: shapes.append(tuple(keywords["input_ids"].shape)), with_kwargs=True
     )
     prompts = random_prompts([10, 20, 30])
-    sampler.sample(one.model, prompts, Sampling(max_new_tokens=5), [], seed=0, num_samples=8)
+    sampler.sample(*parts(one), prompts, Sampling(max_new_tokens=5), [], seed=0, num_samples=8)
     # 60 prompt tokens once, packed; then 24 rows a step, and no pass for the token that is drawn last.
-    assert shapes == [(1, 60), *[(24, 1)] * 4]
+    assert shapes == [(1, 60), *[(1, 24)] * 4]
 
 
 def test_long_prompts_are_prefilled_in_parts(one, monkeypatch):
     prompts = random_prompts()
     whole = one.sample(prompts, Sampling(max_new_tokens=8), seed=0)
-    monkeypatch.setattr(sampler, "PREFILL_TOKENS", 45)
+    monkeypatch.setattr(prefill, "PREFILL_TOKENS", 45)
     assert tokens(one.sample(prompts, Sampling(max_new_tokens=8), seed=0)) == tokens(whole)
 
 
@@ -215,7 +220,7 @@ def test_long_prompts_are_prefilled_in_parts(one, monkeypatch):
 
 def test_limits_are_errors_that_say_what_is_wrong(one):
     assert one.sample([], Sampling(), seed=0) == []
-    with pytest.raises(ValueError, match="a prompt of 250 tokens leaves no room for 7 more in the context of 256"):
+    with pytest.raises(ValueError, match="prompt 1 of 250 tokens leaves no room for 7 more in the context of 256"):
         one.sample([[1], [1] * 250], Sampling(max_new_tokens=7), seed=0)
     ((sample,),) = one.sample([[1] * 250], Sampling(max_new_tokens=6), seed=0)
     assert len(sample.ids) == 6 or sample.finished
@@ -238,11 +243,7 @@ def test_a_token_of_probability_zero_is_never_drawn():
     allowed = torch.tensor([3, 500, 501, 990])
     logits[:, allowed] = torch.tensor([0.3, 1.1, -2.0, 0.7])
 
-    class Head:
-        def get_output_embeddings(self):
-            return lambda hidden: logits
-
     lowest, highest = 0.0, 1 - 2**-24
-    drawn, logprobs = sampler._draw(Head(), torch.zeros(2, 1), 1.0, torch.tensor([lowest, highest]))
+    drawn, logprobs = draw(logits, torch.ones(2), torch.tensor([lowest, highest]))
     assert drawn.tolist() == [3, 990]
     torch.testing.assert_close(logprobs, logits.log_softmax(-1)[[0, 1], drawn])

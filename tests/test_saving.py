@@ -14,7 +14,7 @@ from camelid.models.loading import resolve_model
 from camelid.models.model_settings import ModelSettings
 from camelid.models.optimizer import OptimizerSettings
 from camelid.models.policy import Policy
-from camelid.models.sampler import Sampling
+from camelid.models.sampling import Sampling
 from camelid.types import Message
 from test_batch import random_rows, sft
 from tiny import user, write_tiny_llama

@@ -21,7 +21,7 @@ from camelid.models.outputs import Loss
 from camelid.models.policy import Policy
 from camelid.models.reward_model import RewardModel
 from camelid.models.rewards import Rewards
-from camelid.models.sampler import Sampling
+from camelid.models.sampling import Sampling
 from camelid.models.sharing import reward_model_beside, view
 from camelid.runs import Stage, execute
 from camelid.train.ppo import PpoSettings, train_ppo

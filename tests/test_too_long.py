@@ -9,7 +9,7 @@ import pytest
 from camelid.annotate.pairs import PairSettings, sample_pairs
 from camelid.models.chat import load_chat_format
 from camelid.models.model_settings import ModelSettings
-from camelid.models.sampler import Sampling
+from camelid.models.sampling import Sampling
 from camelid.models.too_long import Lengths, Reader, row_limit, without_oldest
 from camelid.train.dpo import DpoSettings, train_dpo
 from camelid.train.kto import KtoSettings, train_kto

@@ -20,7 +20,7 @@ from camelid.models.shape import Shape
 
 if TYPE_CHECKING:
     from camelid.models.model_settings import ModelSettings
-    from camelid.models.sampler import Sampling
+    from camelid.models.sampling import Sampling
 
 
 @dataclass
@@ -145,7 +145,6 @@ class Cost:
         *,
         copies: int = 1,
         calls: float = 1,
-        longest: float = 0.0,
     ) -> None:
         """Draw `copies` completions of each prompt, all as long as they may be, over `calls` calls of the sampler."""
         rows = prompts * copies
@@ -158,10 +157,11 @@ class Cost:
         self.fixed += rows / batch_rows * figures.FIXED_ROWS * steps * per_token
         weights = (shape.trunk_parameters + shape.head_parameters) * self.device.number_bytes
         cache_row = shape.cached_numbers * self.device.number_bytes
-        self.read_bytes += rows / batch_rows * steps * weights + rows * steps * (prompt_tokens + steps / 2) * cache_row
-        cache = batch_rows * (larger(prompt_tokens, longest) + steps) * cache_row
-        # Every row has slots for the longest prompt. The cache is asked for once: nothing is lost around it.
-        self._work(cache / self.device.slack + batch_rows * shape.vocabulary * figures.SCORED_LOGIT_BYTES)
+        # A prompt is there once for its rows, and read once for all of them.
+        self.read_bytes += rows / batch_rows * steps * weights
+        self.read_bytes += rows * steps * (prompt_tokens / copies + steps / 2) * cache_row
+        cache = batch_rows * (prompt_tokens / copies + steps) * cache_row
+        self._work(cache + batch_rows * shape.vocabulary * figures.SCORED_LOGIT_BYTES)
 
     def _training(self, shape: Shape, model: ModelSettings) -> Training:
         return Training.of(shape, model, self.device.number_bytes, on_cpu=self.device.on_cpu)

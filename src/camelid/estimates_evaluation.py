@@ -16,8 +16,7 @@ from camelid.models.shape import Shape
 
 def sample(cost: Cost, shape: Shape, sampling: Any, prompts: Rows, *, copies: int = 1, calls: float = 1) -> None:
     """Completions of each of the prompts."""
-    number, length, longest = prompts.number, prompts.prompt_tokens, prompts.longest_prompt
-    cost.sample(shape, sampling, number, length, copies=copies, calls=calls, longest=longest)
+    cost.sample(shape, sampling, prompts.number, prompts.prompt_tokens, copies=copies, calls=calls)
 
 
 def evaluate_version(s: Any, reads: Reads, cost: Cost) -> Left:

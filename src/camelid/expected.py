@@ -29,8 +29,6 @@ class Rows(NamedTuple):
     prompt_tokens: float
     answer_tokens: float = 0.0
     """Of one answer: a conversation's last turn, one side of a pair."""
-    longest_prompt: float = 0.0
-    """0 where it is not known."""
 
     @property
     def tokens(self) -> float:
@@ -47,8 +45,7 @@ class Rows(NamedTuple):
         number = sum(part.number for part in parts)
         prompts = sum(part.number * part.prompt_tokens for part in parts)
         answers = sum(part.number * part.answer_tokens for part in parts)
-        longest = max((part.longest_prompt for part in parts), default=0.0)
-        return cls(number, prompts / max(number, 1), answers / max(number, 1), longest)
+        return cls(number, prompts / max(number, 1), answers / max(number, 1))
 
     @classmethod
     def of(cls, records: list[Any]) -> Rows:
@@ -56,7 +53,7 @@ class Rows(NamedTuple):
         prompts = [_prompt_tokens(record) for record in records]
         answers = [tokens_of(answer) for record in records for answer in answers_of(record)]
         prompt, answer = (sum(lengths) / max(len(lengths), 1) for lengths in (prompts, answers))
-        return cls(len(records), prompt, answer, max(prompts, default=0.0))
+        return cls(len(records), prompt, answer)
 
 
 def _prompt_tokens(record: Record) -> float:

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from camelid.models.model_settings import ModelSettings
 from camelid.models.policy import Policy
-from camelid.models.sampler import Sampling
+from camelid.models.sampling import Sampling
 from camelid.models.too_long import Reader, TooLong, fitting_prompts
 from camelid.runs import Run, Settings, derived_seed
 from camelid.types import Comparison, Prompt, draw, read_records, write_records

@@ -82,7 +82,7 @@ def _prompts(arguments: argparse.Namespace, files: list[Answers]) -> list[Messag
 def _sampled(word: str, prompts: list[Messages], arguments: argparse.Namespace) -> Answers:
     from camelid.evaluate.imitation.answering import sample_answers
     from camelid.models.loading import resolve_model
-    from camelid.models.sampler import Sampling
+    from camelid.models.sampling import Sampling
     from camelid.progress import progress
 
     run = Path(word)

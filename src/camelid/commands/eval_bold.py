@@ -45,7 +45,7 @@ def bold(arguments: argparse.Namespace) -> int:
 def _continue(arguments: argparse.Namespace, openings: Sequence[Opening]) -> list[str]:
     from camelid.models.continuations import continuations
     from camelid.models.loading import resolve_model
-    from camelid.models.sampler import Sampling
+    from camelid.models.sampling import Sampling
 
     sampling = Sampling(temperature=arguments.temperature, max_new_tokens=arguments.max_new_tokens)
     with progress("continuations", len(openings)) as tick:

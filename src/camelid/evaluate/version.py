@@ -24,7 +24,7 @@ from camelid.models.batch import Row
 from camelid.models.model_settings import ModelSettings
 from camelid.models.policy import Policy
 from camelid.models.reward_model import RewardModel
-from camelid.models.sampler import Sampling
+from camelid.models.sampling import Sampling
 from camelid.runs import Run, Settings, derived_seed
 from camelid.types import Message, Prompt, read_records
 

@@ -16,7 +16,7 @@ from camelid.models.likelihood import RowScores, row_scores
 from camelid.models.policy import Policy
 from camelid.models.prefix_tree import Asked
 from camelid.models.requests import Answer, Generate, Likelihood, Request, Rolling, Scored, Written, rows_at_once
-from camelid.models.sampler import Sampling
+from camelid.models.sampling import Sampling
 from camelid.runs import derived_seed
 from camelid.types import Message
 

@@ -18,7 +18,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from camelid.models import varlen_attention as varlen
 from camelid.models.block_attention import block_attention
-from camelid.models.cached_attention import cached_attention
+from camelid.models.cohort import Cohort, decode
 from camelid.models.compute import send
 from camelid.models.tree_attention import Tree, tree_attention
 
@@ -45,7 +45,7 @@ def attention(
     scaling: float | None = None,
     dropout: float = 0.0,
     segment_lengths: list[int] | None = None,
-    key_lengths: Tensor | None = None,
+    cohorts: Sequence[Cohort] = (),
     tree: Tree | None = None,
     layout: Layout | None = None,
     sliding_window: int | None = None,
@@ -53,10 +53,10 @@ def attention(
 ) -> tuple[Tensor, None]:
     """The function that transformers calls in every layer.
 
-    `query`: (B, heads, T, D); `key`, `value`: (B, KV heads, T or S, D). With `segment_lengths` (packed rows, B = 1)
-    each segment attends causally to itself. With `key_lengths` (B,), the one query of a row attends to its first so
-    many keys. With `tree` (B = 1) rows share their beginnings. `layout`: the first or the last, from a compiled layer.
-    Returns (B, T, heads, D).
+    `query`: (1, heads, T, D); `key`, `value`: (1, KV heads, T, D). With `segment_lengths` each segment of the row
+    attends causally to itself. With `tree` rows share their beginnings. With `cohorts` the row is the newest tokens of
+    rows whose other keys lie in caches. `layout`: one of the first two, from a compiled layer.
+    Returns (1, T, heads, D).
     """
     if layout is not None:
         segment_lengths, tree = layout.segment_lengths, layout.tree
@@ -66,14 +66,12 @@ def attention(
     if dropout:
         raise ValueError(f"dropout is {dropout}; camelid trains without, so that rollouts and training see one network")
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
-    if key_lengths is not None:
-        return cached_attention(query, key, value, key_lengths, scale, sliding_window), None
+    if cohorts:
+        return decode(cohorts, module.layer_idx, query, key, value, scale, sliding_window), None
     if tree is not None:
         return tree_attention(module.layer_idx, query, key, value, tree, scale, sliding_window), None
     if segment_lengths is None:
-        raise ValueError(
-            "camelid's attention needs segment_lengths, key_lengths or tree; call the model through camelid"
-        )
+        raise ValueError("camelid's attention needs segment_lengths, tree or cohorts; call the model through camelid")
     if varlen.applies(query, value, segment_lengths, sliding_window):
         return varlen.varlen_attention(query, key, value, segment_lengths, scale, sliding_window), None
     tiles = _tiles(tuple(segment_lengths), query.device)

@@ -1,26 +1,48 @@
-"""Attention of one new token a row over a slot cache: what decoding needs."""
+"""Attention over a part of the keys, and two parts put together: what decoding needs.
+
+A row sees its prompt, which it shares with other samples, and its own tokens. Each part gives its softmax's result and
+the logarithm of its softmax's sum, of which the whole follows exactly (Dao et al. 2022, arXiv:2205.14135, section 3.1):
+
+    l = log(exp l1 + exp l2),    o = exp(l1 - l) o1 + exp(l2 - l) o2
+
+Written out, since it is faster so on a CPU than torch's kernel: docs/log.md, eighth session.
+"""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+UNSEEN = -1e30
+"""Added where a query does not see. Not -inf: it may see nothing of a part, whose share is then 0, not undefined."""
 
-def cached_attention(
-    query: Tensor, key: Tensor, value: Tensor, lengths: Tensor, scale: float, window: int | None
-) -> Tensor:
-    """Query (B, heads, 1, D) over keys and values (B, groups, S, D), of which each row sees its first `lengths` (B,).
 
-    Returns (B, 1, heads, D).
+class Seen(NamedTuple):
+    """What a part of the keys gives."""
+
+    values: Tensor
+    """(..., D)"""
+    logsum: Tensor
+    """(...) float32"""
+
+
+def partial_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Seen:
+    """Scaled queries (B, groups, M, D), keys and values (B, groups, K, D) -> (B, groups, M, D) and (B, groups, M).
+
+    `mask`: (B, 1, 1, K), `UNSEEN` where a key is not seen, else 0, in the queries' format.
     """
-    batch, heads, _, width = query.shape
-    groups = key.shape[1]
-    position = torch.arange(key.shape[2], device=query.device)
-    visible = position < lengths[:, None]  # (B, S)
-    if window is not None:
-        visible &= position >= lengths[:, None] - window
-    # The heads of a group share their keys: (B, groups, heads / groups, D) x (B, groups, D, S).
-    scores = query.view(batch, groups, heads // groups, width) @ key.transpose(2, 3)
-    scores = scores.float() * scale
-    weights = scores.masked_fill(~visible[:, None, None], float("-inf")).softmax(-1)
-    return (weights.to(value.dtype) @ value).view(batch, 1, heads, width)
+    scores = query @ key.transpose(2, 3)
+    if mask is not None:
+        scores += mask
+    weights = torch.softmax(scores, -1, dtype=torch.float32)
+    # The largest weight is exp(largest score - logsum).
+    logsum = scores.amax(-1) - weights.amax(-1).log_()
+    return Seen(weights.to(value.dtype) @ value, logsum)
+
+
+def merged(first: Seen, second: Seen) -> Tensor:
+    """Attention over both parts."""
+    share = torch.sigmoid(first.logsum - second.logsum)[..., None]
+    return torch.lerp(second.values.float(), first.values.float(), share).to(first.values.dtype)

@@ -43,7 +43,8 @@ class Compiled:
         self.compiled = torch.compile(forward, dynamic=True, backend=BACKEND)
 
     def __call__(self, hidden: Tensor, *arguments: Any, **named: Any) -> Any:
-        if named.get("past_key_values") is not None:
+        tree = named.get("tree")
+        if named.get("cohorts") or (tree is not None and tree.leaves):  # sampling
             return self.forward(hidden, *arguments, **named)
         layout = attention.Layout(named.pop("segment_lengths", None), named.pop("tree", None))
         return self.compiled(hidden, *arguments, layout=layout, **named)

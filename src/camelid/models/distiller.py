@@ -18,7 +18,7 @@ from camelid.models.model_settings import ModelSettings
 from camelid.models.optimizer import OptimizerSettings, Updater
 from camelid.models.policy import Policy
 from camelid.models.pretrained import load_pretrained
-from camelid.models.sampler import Sampling
+from camelid.models.sampling import Sampling
 from camelid.models.trained import prepare_training, trained_parameters
 
 

@@ -26,7 +26,8 @@ from camelid.models.outputs import Loss, Outputs, head_entropies, head_outputs
 from camelid.models.pretrained import check_architecture, load_pretrained
 from camelid.models.residual_dropout import ResidualDropout
 from camelid.models.rope import RopeScaling, scaled_config
-from camelid.models.sampler import Sample, Sampling, sample
+from camelid.models.sampler import sample
+from camelid.models.sampling import Sample, Sampling
 from camelid.models.saving import save_adapter_beside, save_language_model
 from camelid.models.trained import as_given, given_adapter, prepare_training, trained_parameters
 from camelid.models.trunk import Trunk
@@ -127,17 +128,17 @@ class Policy:
         enough: Callable[[int, list[int]], bool] | None = None,
     ) -> list[list[Sample]]:
         """`num_samples` completions of each prompt, with their log-probabilities at the sampling temperature."""
-        with self.trunk.autocast():
-            return sample(
-                self.model,
-                prompts,
-                sampling,
-                self.chat.stop_ids,
-                seed=seed,
-                num_samples=num_samples,
-                tick=tick,
-                enough=enough,
-            )
+        return sample(
+            self.trunk,
+            self.model.get_output_embeddings(),
+            prompts,
+            sampling,
+            self.chat.stop_ids,
+            seed=seed,
+            num_samples=num_samples,
+            tick=tick,
+            enough=enough,
+        )
 
     @torch.no_grad()
     def logprobs(self, rows: Sequence[Row], *, temperature: float = 1.0) -> list[Tensor]:

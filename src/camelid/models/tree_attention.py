@@ -38,7 +38,8 @@ class Tile(NamedTuple):
     real: Tensor
     """(S, L) what is no padding."""
     keys: Tensor
-    """(S, K) places in the pack, by position; padding behind the end comes from anywhere."""
+    """(S, K) places in the pack, by position; padding behind the end is the first again: what another row has there may
+    not be finite, and a weight of 0 does not undo that."""
     position: Tensor
     """(S, L) of the queries among the keys."""
 
@@ -117,7 +118,7 @@ def _tile(group: list[Piece]) -> Tile:
     column = torch.arange(width)
     first, count, end = (torch.tensor(x)[:, None] for x in zip(*((p[0], p[1], len(p[2])) for p in group), strict=True))
     real = column < count
-    keys = torch.tensor([piece.path + [0] * (length - len(piece.path)) for piece in group])
+    keys = torch.tensor([piece.path + piece.path[:1] * (length - len(piece.path)) for piece in group])
     position = torch.where(real, end - count + column, 0)  # padding sees the first key: softmax needs one
     return Tile(torch.where(real, first + column, 0), real, keys, position)
 

@@ -23,11 +23,12 @@ class Trunk:
         """Final hidden states (1, T, H) of a packed batch, as if no row shared anything with another."""
         branches = batch.branches
         if branches is None:
-            return self._forward(batch.ids, batch.positions, segment_lengths=batch.segment_lengths)
-        states = self._forward(branches.ids, branches.positions, tree=branches.tree)
+            return self.forward(batch.ids, batch.positions, segment_lengths=batch.segment_lengths)
+        states = self.forward(branches.ids, branches.positions, tree=branches.tree)
         return states[0].index_select(0, branches.places)[None]
 
-    def _forward(self, ids: Tensor, positions: Tensor, **layout: Any) -> Tensor:
+    def forward(self, ids: Tensor, positions: Tensor, **layout: Any) -> Tensor:
+        """Final hidden states (1, T, H) of tokens (1, T); `layout` tells the attention how they see each other."""
         with self.autocast():
             output = self.model(input_ids=ids, position_ids=positions, use_cache=False, **layout)
         return output.last_hidden_state

@@ -13,7 +13,7 @@ from camelid.collect.judgements import JudgementSettings
 from camelid.collect.stage import ImportSettings
 from camelid.evaluate.version import EvaluateSettings
 from camelid.models.model_settings import ModelSettings
-from camelid.models.sampler import Sampling
+from camelid.models.sampling import Sampling
 from camelid.train.distill import DistillSettings
 from camelid.train.reward import RewardSettings
 from camelid.train.sft import SftSettings

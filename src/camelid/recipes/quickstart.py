@@ -24,7 +24,7 @@ from camelid.evaluate.report.stage import ReportSettings, write_run_report
 from camelid.evaluate.version import EvaluateSettings
 from camelid.models.loading import resolve_model
 from camelid.models.model_settings import ModelSettings
-from camelid.models.sampler import Sampling
+from camelid.models.sampling import Sampling
 from camelid.rounds import Loop, RoundSettings, evaluation, reward_stages, round_stages
 from camelid.runs import Input, Output, Stage, reseeded
 from camelid.train.ppo import PpoSettings

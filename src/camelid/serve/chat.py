@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from camelid.models.policy import Policy
-from camelid.models.sampler import Sampling
+from camelid.models.sampling import Sampling
 from camelid.types import Message
 
 

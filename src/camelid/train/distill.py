@@ -25,7 +25,7 @@ from camelid.models.cutting import Cut
 from camelid.models.distiller import Distiller
 from camelid.models.model_settings import ModelSettings
 from camelid.models.policy import Policy
-from camelid.models.sampler import Sampling
+from camelid.models.sampling import Sampling
 from camelid.runs import Run, derived_seed
 from camelid.train.common import TrainSettings, batches, input_files, model_card, split
 from camelid.types import Conversation, draw, read_records

@@ -32,7 +32,7 @@ from camelid.models.batch import Batch, Row
 from camelid.models.outputs import Loss, Outputs
 from camelid.models.policy import Policy
 from camelid.models.rewards import Rewards
-from camelid.models.sampler import Sample, Sampling
+from camelid.models.sampling import Sample, Sampling
 from camelid.models.too_long import Reader, TooLong, fitting_prompts
 from camelid.runs import Run, derived_seed
 from camelid.train.common import TrainSettings, batches, model_card

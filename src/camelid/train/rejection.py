@@ -19,7 +19,7 @@ from camelid.functional.best_of_n import best_of_n_curve
 from camelid.models.model_settings import ModelSettings
 from camelid.models.policy import Policy
 from camelid.models.rewards import Rewards
-from camelid.models.sampler import Sampling
+from camelid.models.sampling import Sampling
 from camelid.models.too_long import Reader, TooLong, fitting_prompts
 from camelid.runs import Run, Settings, derived_seed
 from camelid.types import Conversation, Message, Prompt, draw, read_records, write_records

@@ -9,7 +9,7 @@ from camelid.evaluate.answer_files import prompt_key
 from camelid.evaluate.imitation.answers import Answers
 from camelid.models.policy import Policy
 from camelid.models.reward_model import RewardModel
-from camelid.models.sampler import Sampling
+from camelid.models.sampling import Sampling
 from camelid.types import Messages
 
 Tick = Callable[[int], None]
