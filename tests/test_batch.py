@@ -257,7 +257,7 @@ def test_the_attention_refuses_what_it_cannot_do():
     q = torch.zeros(1, 4, 3, 8)
     with pytest.raises(ValueError, match="uses softcap, which camelid's attention does not have yet"):
         attention.attention(None, q, q, q, None, segment_lengths=[3], softcap=50.0)
-    with pytest.raises(ValueError, match="needs segment_lengths, key_lengths or tree"):
+    with pytest.raises(ValueError, match="needs segment_lengths, tree or cohorts"):
         attention.attention(None, q, q, q, None)
 
 

@@ -1,4 +1,4 @@
-"""Attention over packed rows and over a slot cache, for any transformers model that has the attention interface.
+"""Attention over packed rows and over caches, for any transformers model that has the attention interface.
 
 Sequences are laid end to end in one row, without padding, and each attends to itself only. For the attention alone,
 segments of like length are stood side by side as the rows of a tile: one product serves many segments. On a CPU a tile

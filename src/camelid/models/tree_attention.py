@@ -73,7 +73,7 @@ class Parts(NamedTuple):
 
     parts: list[Part]
     back: Tensor
-    """(T heads,) where each row lies among those of the parts laid end to end."""
+    """(T, heads) where each row lies among those of the parts laid end to end."""
 
 
 @dataclass
@@ -145,7 +145,7 @@ def tree_attention(
         attended = _with_kept(q, k, v, tree.known[heads], scale, tree.kept[layer])
     else:
         attended = _TreeAttention.apply(q, k, v, tree.known[heads], scale)
-    return attended.view(1, -1, heads.heads, q.shape[-1])
+    return attended[None]
 
 
 def _parts(tree: Tree, heads: Heads) -> Parts:
@@ -162,7 +162,7 @@ def _parts(tree: Tree, heads: Heads) -> Parts:
             offset += len(real)
             tensors = (part.queries, part.padding, part.keys, part.hidden)
             made.append(Part(part.shape, *(send(x, tree.device) for x in tensors)))
-    return Parts(made, send(back, tree.device))
+    return Parts(made, send(back.view(-1, heads.heads), tree.device))
 
 
 def _part(tile: Tile, heads: Heads) -> tuple[Part, Tensor]:
@@ -182,7 +182,7 @@ def _part(tile: Tile, heads: Heads) -> tuple[Part, Tensor]:
 
 
 class _TreeAttention(torch.autograd.Function):
-    """softmax(scale Q K' + mask) V in every part: (T heads, D) and twice (T groups, D) -> (T heads, D)."""
+    """softmax(scale Q K' + mask) V in every part: (T heads, D) and twice (T groups, D) -> (T, heads, D)."""
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, parts: Parts, scale: float) -> Tensor:
@@ -193,11 +193,12 @@ class _TreeAttention(torch.autograd.Function):
             attended.append((weights @ _keys(v, part)).flatten(0, 2))
         ctx.save_for_backward(q, k, v, *kept)
         ctx.parts, ctx.scale = parts, scale
-        return torch.cat(attended).index_select(0, parts.back)
+        return _in_order(attended, parts)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, *kept = ctx.saved_tensors
+        gradient = gradient.flatten(0, 1)
         d_k, d_v = (x.new_zeros(x.shape, dtype=torch.promote_types(x.dtype, torch.float32)) for x in (k, v))
         d_queries = []
         for part, weights in zip(ctx.parts.parts, kept, strict=True):
@@ -209,7 +210,7 @@ class _TreeAttention(torch.autograd.Function):
             torch._softmax_backward_data(d_scores, weights, -1, weights.dtype, grad_input=d_scores)
             _add(d_k, part, d_scores.transpose(2, 3) @ _queries(q, part).mul_(ctx.scale))
             d_queries.append((d_scores @ _keys(k, part)).flatten(0, 2))
-        d_q = torch.cat(d_queries).index_select(0, ctx.parts.back).mul_(ctx.scale)
+        d_q = _in_order(d_queries, ctx.parts).flatten(0, 1).mul_(ctx.scale)
         return d_q, d_k.to(k.dtype), d_v.to(v.dtype), None, None
 
 
@@ -227,7 +228,7 @@ def _with_kept(q: Tensor, k: Tensor, v: Tensor, parts: Parts, scale: float, kept
         own, before = own.to(v.dtype), before.to(v.dtype)
         seen = (before.flatten(1, 2) @ kept[1]).view(queries.shape)
         attended.append(((own @ _keys(v, part) + seen) / total).to(v.dtype).flatten(0, 2))
-    return torch.cat(attended).index_select(0, parts.back)
+    return _in_order(attended, parts)
 
 
 def _scores(queries: Tensor, k: Tensor, part: Part) -> Tensor:
@@ -235,6 +236,14 @@ def _scores(queries: Tensor, k: Tensor, part: Part) -> Tensor:
     scores = queries @ _keys(k, part).transpose(2, 3)
     scores.unflatten(2, (-1, part.hidden.shape[2])).add_(part.hidden)
     return scores
+
+
+def _in_order(attended: list[Tensor], parts: Parts) -> Tensor:
+    """(T, heads, D) of the parts' rows. No view of another tensor, for compiled layers would tell the two apart."""
+    rows = torch.cat(attended)
+    result = rows.new_empty(*parts.back.shape, rows.shape[-1])
+    torch.index_select(rows, 0, parts.back.flatten(), out=result.flatten(0, 1))
+    return result
 
 
 def _queries(rows: Tensor, part: Part) -> Tensor:
