@@ -182,3 +182,9 @@ def test_settings_that_make_no_sense_are_refused():
     for name, value in {"schedule": "quadratic", "clip": 0, "batch_size": 1, "kl_coef": -1}.items():
         with pytest.raises(ValidationError, match=name):
             settings(**{name: value})
+
+
+@pytest.mark.parametrize("changed", [{"top_p": 0.9}, {"top_k": 5}, {"repetition_penalty": 1.1}, {"min_new_tokens": 2}])
+def test_what_is_drawn_from_another_distribution_is_refused(changed):
+    with pytest.raises(ValueError, match="PPO needs completions of the policy's own distribution"):
+        PpoSettings(sampling=Sampling(**changed))

@@ -127,6 +127,60 @@ def test_successive_draws_are_independent(one):
     assert abs(agree - expected) < 4 * math.sqrt(expected / 1500)
 
 
+# --- other distributions ---
+
+
+def test_top_p_top_k_and_the_penalty_are_generates_distribution(one):
+    """Greedy with the penalty is `generate`'s; drawn tokens lie in its nucleus, with its log-probabilities."""
+    from transformers import (
+        LogitsProcessorList,
+        RepetitionPenaltyLogitsProcessor,
+        TemperatureLogitsWarper,
+        TopKLogitsWarper,
+        TopPLogitsWarper,
+    )
+
+    theirs = LogitsProcessorList(
+        [
+            RepetitionPenaltyLogitsProcessor(1.4),
+            TemperatureLogitsWarper(0.7),
+            TopKLogitsWarper(60),
+            TopPLogitsWarper(0.8),
+        ]
+    )
+    sampling = Sampling(temperature=0.7, top_p=0.8, top_k=60, repetition_penalty=1.4, max_new_tokens=12)
+    sampling = sampling.model_copy(update={"model_logprobs": True})
+    prompts = random_prompts([9, 23, 4])
+    for prompt, samples in zip(prompts, one.sample(prompts, sampling, seed=0, num_samples=4), strict=True):
+        for sample in samples:
+            whole = torch.tensor([prompt + sample.ids])
+            with torch.no_grad():
+                logits = one.model(whole, segment_lengths=[whole.shape[1]]).logits[0]
+            for i, token in enumerate(sample.ids):
+                at = len(prompt) + i
+                scores = theirs(whole[:, :at], logits[at - 1][None].clone())
+                assert sample.logprobs[i] == pytest.approx(scores.log_softmax(-1)[0, token].item(), abs=1e-4)
+                model = logits[at - 1].log_softmax(-1)[token].item()
+                assert sample.model_logprobs[i] == pytest.approx(model, abs=1e-4)
+
+
+def test_rows_with_other_distributions_do_not_touch_their_neighbours(one):
+    prompts = random_prompts([9, 23])
+    plain = tokens(one.sample(prompts, Sampling(max_new_tokens=12), seed=0, num_samples=2))
+    loose = Sampling(max_new_tokens=12, top_k=10**6, min_new_tokens=1)  # goes through the filters and changes nothing
+    assert tokens(one.sample(prompts, loose, seed=0, num_samples=2)) == plain
+
+
+def test_no_end_of_turn_before_the_least_length(one):
+    stops = list(range(60))
+    drawn = sampler.sample(
+        *parts(one), random_prompts(), Sampling(max_new_tokens=30, min_new_tokens=9), stops, seed=0, num_samples=4
+    )
+    lengths = [len(sample.ids) for samples in drawn for sample in samples]
+    assert min(lengths) == 10  # the first that may be an end is the tenth
+    assert not any(id in stops for samples in drawn for sample in samples for id in sample.ids[:9])
+
+
 # --- streams ---
 
 
@@ -226,7 +280,14 @@ def test_limits_are_errors_that_say_what_is_wrong(one):
     assert len(sample.ids) == 6 or sample.finished
     with pytest.raises(ValueError, match="prompt 1 has no token"):
         one.sample([[1], []], Sampling(), seed=0)
-    for wrong in ({"temperature": -1}, {"max_new_tokens": 0}, {"batch_rows": 0}, {"top_p": 0.9}):
+    for wrong in (
+        {"temperature": -1},
+        {"max_new_tokens": 0},
+        {"batch_rows": 0},
+        {"top_p": 0},
+        {"top_p": 1.1},
+        {"top_k": -1},
+    ):
         with pytest.raises(ValidationError, match=next(iter(wrong))):
             Sampling(**wrong)
 
@@ -244,6 +305,6 @@ def test_a_token_of_probability_zero_is_never_drawn():
     logits[:, allowed] = torch.tensor([0.3, 1.1, -2.0, 0.7])
 
     lowest, highest = 0.0, 1 - 2**-24
-    drawn, logprobs = draw(logits, torch.ones(2), torch.tensor([lowest, highest]))
+    drawn, logprobs, _ = draw(logits, torch.ones(2), torch.tensor([lowest, highest]), {})
     assert drawn.tolist() == [3, 990]
     torch.testing.assert_close(logprobs, logits.log_softmax(-1)[[0, 1], drawn])

@@ -1,9 +1,18 @@
-"""A token of each row, drawn from its logits."""
+"""A token of each row, drawn from its logits.
+
+In this order: repetition penalty and what may not end yet, temperature, top-k, top-p, as transformers and vLLM do it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
+
+from camelid.functional.token_filters import penalise_repetition, top_k, top_p
+from camelid.models.sampling import Sampling
 
 BLOCK = 256
 """Tokens whose probabilities are summed first when a token is drawn."""
@@ -11,21 +20,68 @@ DRAW_ROWS = 16
 """Rows whose tokens a CPU draws at once: a vocabulary of 49,152 in float32 takes 3 MB for them, which caches hold."""
 
 
-def draw(logits: Tensor, temperatures: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
-    """Tokens (R,) by inverting the distribution function at `uniforms` (R,), and their log-probabilities (R,).
+class Filter(NamedTuple):
+    """What changes a row's distribution besides the temperature."""
+
+    sampling: Sampling
+    seen: Sequence[int]
+    """Tokens of prompt and completion."""
+    forbidden: Sequence[int]
+    """What may not be drawn yet."""
+
+    def logits(self, logits: Tensor) -> Tensor:
+        """(V,)"""
+        if self.sampling.repetition_penalty != 1:
+            seen = torch.tensor(sorted(set(self.seen)), device=logits.device)
+            logits = penalise_repetition(logits, seen, self.sampling.repetition_penalty)
+        if len(self.forbidden):
+            logits = logits.index_fill(0, torch.tensor(list(self.forbidden), device=logits.device), float("-inf"))
+        return logits
+
+    def weights(self, weights: Tensor) -> Tensor:
+        """Unnormalised probabilities (V,)."""
+        return top_p(top_k(weights, self.sampling.top_k or len(weights)), self.sampling.top_p)
+
+
+class Drawn(NamedTuple):
+    """R tokens."""
+
+    tokens: Tensor
+    logprobs: Tensor
+    """Under the distributions that they were drawn from."""
+    model_logprobs: Tensor
+    """Under the model's own; NaN where nobody asked."""
+
+
+def draw(
+    logits: Tensor, temperatures: Tensor, uniforms: Tensor, filters: Mapping[int, Filter], *, with_model: bool = False
+) -> Drawn:
+    """Tokens by inverting the distribution function at `uniforms` (R,).
 
     `logits`: (R, V), divided by `temperatures` (R,); at temperature 0 the likeliest token, its log-probability at 1.
+    `filters`: of the rows, by number, that have one.
     """
-    at_once = DRAW_ROWS if logits.device.type == "cpu" else len(logits)
-    parts = zip(logits.split(at_once), temperatures.split(at_once), uniforms.split(at_once), strict=True)
-    tokens, logprobs = map(torch.cat, zip(*(_draw_rows(*part) for part in parts), strict=True))
-    return tokens, logprobs
+    at_once, parts = DRAW_ROWS if logits.device.type == "cpu" else len(logits), []
+    for start in range(0, len(logits), at_once):
+        rows = slice(start, start + at_once)
+        own = {place - start: found for place, found in filters.items() if start <= place < start + at_once}
+        part = logits[rows].float()
+        drawn = _draw_rows(part, temperatures[rows], uniforms[rows], own)
+        model = part.log_softmax(-1).gather(-1, drawn[0][:, None])[:, 0] if with_model else drawn[1] * float("nan")
+        parts.append((*drawn, model))
+    return Drawn(*map(torch.cat, zip(*parts, strict=True)))
 
 
-def _draw_rows(logits: Tensor, temperatures: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+def _draw_rows(
+    logits: Tensor, temperatures: Tensor, uniforms: Tensor, filters: Mapping[int, Filter]
+) -> tuple[Tensor, Tensor]:
     greedy = temperatures == 0
-    logits = logits.float() / torch.where(greedy, 1.0, temperatures)[:, None]
-    weights = logits.sub_(logits.amax(-1, keepdim=True)).exp_()  # unnormalised, the likeliest token 1
+    for place, found in filters.items():
+        logits = logits.index_copy(0, torch.tensor([place], device=logits.device), found.logits(logits[place])[None])
+    scaled = logits / torch.where(greedy, 1.0, temperatures)[:, None]
+    weights = scaled.sub_(scaled.amax(-1, keepdim=True)).exp_()  # unnormalised, the likeliest token 1
+    for place, found in filters.items():
+        weights[place] = found.weights(weights[place])
     tokens = weights.argmax(-1) if bool(greedy.all()) else invert(weights, uniforms)
     if bool(greedy.any()):
         tokens = torch.where(greedy, weights.argmax(-1), tokens)

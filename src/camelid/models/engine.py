@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from camelid.models.cohort import Cohort
 from camelid.models.compute import send
-from camelid.models.draw import draw
+from camelid.models.draw import Filter, draw
 from camelid.models.prefill import prefill
 from camelid.models.sampling import Sampling
 from camelid.models.trunk import Trunk
@@ -51,6 +51,9 @@ class Event(NamedTuple):
     token: int | None
     """None where nothing was drawn."""
     logprob: float
+    """Under the distribution that the token was drawn from."""
+    model_logprob: float
+    """Under the model's own, where the request asks for it, else NaN."""
     end: str
     """Empty while the row goes on; stop, length, enough or cancelled; or what is wrong with prompt or model."""
 
@@ -61,6 +64,7 @@ class Row:
 
     request: int
     sample: int
+    prompt: Sequence[int]
     sampling: Sampling
     uniforms: list[float]
     ids: list[int] = field(default_factory=list)
@@ -132,7 +136,7 @@ class Engine:
         for row in (row for group in self.groups for row in group.rows):
             if row.request == number and not row.ended:
                 row.ended = True
-                self.said.append(Event(number, row.sample, None, math.nan, "cancelled"))
+                self.said.append(Event(number, row.sample, None, math.nan, math.nan, "cancelled"))
 
     @torch.no_grad()
     def step(self) -> list[Event]:
@@ -158,7 +162,7 @@ class Engine:
         return ""
 
     def _end(self, number: int, request: Request, why: str) -> None:
-        self.said += [Event(number, sample, None, math.nan, why) for sample in range(len(request.seeds))]
+        self.said += [Event(number, sample, None, math.nan, math.nan, why) for sample in range(len(request.seeds))]
 
     def _drop_ended(self) -> None:
         """Forget rows that have ended: all of a cohort at once, or when many have, or when others wait for places."""
@@ -207,21 +211,25 @@ class Engine:
         temperatures = [row.sampling.temperature for row in rows]
         with torch.autocast(states.device.type, enabled=False):  # the head is multiplied as the trainer does it
             logits = self.head(states)
-        tokens, logprobs = draw(logits, *(send(torch.tensor(x), states.device) for x in (temperatures, uniforms)))
-        for group, own in zip(self.groups, tokens.split([len(group.rows) for group in self.groups]), strict=True):
+        filters = {place: self._filter(row) for place, row in enumerate(rows) if row.sampling.changes_distribution}
+        asked = any(row.sampling.model_logprobs for row in rows)
+        heat, places = (send(torch.tensor(x), states.device) for x in (temperatures, uniforms))
+        drawn = draw(logits, heat, places, filters, with_model=asked)
+        for group, own in zip(self.groups, drawn.tokens.split([len(group.rows) for group in self.groups]), strict=True):
             group.tokens = own
-        both = torch.stack([tokens.double(), logprobs.double()]).tolist()  # a GPU is waited for once a step
-        return [
-            self._take(row, int(token), logprob)
-            for row, token, logprob in zip(rows, *both, strict=True)
-            if not row.ended
-        ]
+        found = torch.stack([x.double() for x in drawn]).T.tolist()  # a GPU is waited for once a step
+        return [self._take(row, *of_row) for row, of_row in zip(rows, found, strict=True) if not row.ended]
 
-    def _take(self, row: Row, token: int, logprob: float) -> Event:
+    def _filter(self, row: Row) -> Filter:
+        early = len(row.ids) < row.sampling.min_new_tokens
+        return Filter(row.sampling, [*row.prompt, *row.ids], sorted(self.stop_ids) if early else ())
+
+    def _take(self, row: Row, number: float, logprob: float, model_logprob: float) -> Event:
         if not math.isfinite(logprob):
             row.ended = True
             why = "the model's logits are not finite; its weights are damaged or its format overflows"
-            return Event(row.request, row.sample, None, math.nan, why)
+            return Event(row.request, row.sample, None, math.nan, math.nan, why)
+        token = int(number)
         row.ids.append(token)
         end = ""
         if token in self.stop_ids:
@@ -231,10 +239,11 @@ class Engine:
         elif len(row.ids) == row.sampling.max_new_tokens:
             end = "length"
         row.ended = bool(end)
-        return Event(row.request, row.sample, token, logprob, end)
+        model_logprob = model_logprob if row.sampling.model_logprobs else math.nan
+        return Event(row.request, row.sample, token, logprob, model_logprob, end)
 
 
 def _row(number: int, request: Request, sample: int) -> Row:
     stream = torch.Generator().manual_seed(request.seeds[sample])
     uniforms = torch.rand(request.sampling.max_new_tokens, generator=stream).tolist()
-    return Row(number, sample, request.sampling, uniforms)
+    return Row(number, sample, request.ids, request.sampling, uniforms)

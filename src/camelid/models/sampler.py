@@ -35,7 +35,9 @@ def sample(
         engine.add(Request(prompt, sampling, seeds))
         if engine.said:
             raise ValueError(f"prompt {index} {engine.said[0].end}")
-    made = [[Sample([], [], False) for _ in range(num_samples)] for _ in prompts]
+    made = [
+        [Sample([], [], False, [] if sampling.model_logprobs else None) for _ in range(num_samples)] for _ in prompts
+    ]
     while engine.busy:
         events = engine.step()
         for event in events:
@@ -44,6 +46,8 @@ def sample(
             one = made[event.request][event.sample]
             one.ids.append(event.token)
             one.logprobs.append(event.logprob)
+            if one.model_logprobs is not None:
+                one.model_logprobs.append(event.model_logprob)
             made[event.request][event.sample] = one._replace(finished=event.end == "stop")
         tick(sum(bool(event.end) for event in events))
     return made

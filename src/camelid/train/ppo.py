@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -87,6 +87,15 @@ class PpoSettings(TrainSettings):
     share_trunk: bool = False
     """Put the reward models on the policy's weights in memory. They must be adapter folders (model.save_adapter=true in
     their stages) over the very model that PPO starts from; scores differ from merged ones by the rounding of those."""
+
+    @model_validator(mode="after")
+    def _draws_from_the_policy_itself(self) -> PpoSettings:
+        if self.sampling.changes_distribution:
+            raise ValueError(
+                "sampling: PPO needs completions of the policy's own distribution, which top_p, top_k, "
+                "repetition_penalty and min_new_tokens change; leave them at 1, 0, 1 and 0"
+            )
+        return self
 
 
 @dataclass(frozen=True)
