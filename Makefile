@@ -1,6 +1,6 @@
 # make demo   the whole loop on SmolLM2-135M, two cores, no GPU
 # make test   all tests
-# make bench  speed against TRL and lm-evaluation-harness, an hour on two cores with nothing beside it: make bench DATA=folder
+# make bench  speed against TRL, transformers and lm-evaluation-harness, two hours on two cores with nothing beside it: make bench DATA=folder
 # make gpu    tests and benchmarks that need a GPU, with the python that has CUDA's torch: make gpu PYTHON=python3
 # make lint   formatting, lint rules, types
 PYTHON ?= python3
@@ -27,6 +27,8 @@ bench: $(VENV)/installed-bench
 	-$(BENCH)/training.py --what lora --data $(DATA) --out benchmarks/results
 	-$(BENCH)/training.py --what reward --data $(DATA) --out benchmarks/results
 	-$(BENCH)/training.py --what dpo --data $(DATA) --out benchmarks/results
+	-$(BENCH)/sampling.py --data $(DATA)/conversations/lima.json --out benchmarks/results
+	-$(BENCH)/sampling.py --against continuous --data $(DATA)/conversations/lima.json --out benchmarks/results
 	-$(BENCH)/tasks.py --data $(DATA) --precision checked --out benchmarks/results
 	-$(BENCH)/attention.py
 
