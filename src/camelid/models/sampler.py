@@ -24,8 +24,9 @@ def sample(
     tick: Callable[[int], None] = lambda rows: None,
     enough: Callable[[int, list[int]], bool] | None = None,
 ) -> list[list[Sample]]:
-    """`num_samples` completions of each prompt. `tick` is called with the number of rows that have just ended.
+    """`num_samples` completions of each prompt.
 
+    `tick` hears of whole rows; a row that is halfway to its limit counts half, or all would seem to end at once.
     `enough` sees each completion grow (number of its prompt, ids so far) and may end it: that is how stop strings work.
     Raises ValueError for a prompt that cannot be gone on with, FloatingPointError for logits that are not finite.
     """
@@ -38,6 +39,7 @@ def sample(
     made = [
         [Sample([], [], False, [] if sampling.model_logprobs else None) for _ in range(num_samples)] for _ in prompts
     ]
+    drawn, told = 0.0, 0
     while engine.busy:
         events = engine.step()
         for event in events:
@@ -49,5 +51,8 @@ def sample(
             if one.model_logprobs is not None:
                 one.model_logprobs.append(event.model_logprob)
             made[event.request][event.sample] = one._replace(finished=event.end == "stop")
-        tick(sum(bool(event.end) for event in events))
+            left = sampling.max_new_tokens - len(one.ids) if event.end else 0
+            drawn += (1 + left) / sampling.max_new_tokens
+        tick(int(drawn + 1e-6) - told)
+        told = int(drawn + 1e-6)
     return made
