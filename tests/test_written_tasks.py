@@ -74,6 +74,7 @@ def test_the_file_of_examples_is_an_input_of_the_run(tmp_path):
     assert "examples" not in inputs(task, 0, tmp_path, tmp_path, [])
 
 
+@needs_data
 def test_gsm8k_shows_the_first_eight_of_the_training_file():
     task = TASKS["gsm8k"]
     questions, shots = chosen_questions(task, task.path(DATA), shots=None, limit=2, header=None, seed=0)
