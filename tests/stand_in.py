@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch.library import Library
+from torch import library as operators
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
@@ -149,7 +149,7 @@ class _Module(_DummyBackendModule):
 def install() -> torch.device:
     """Make the device known to torch, for the rest of this process."""
     _setup_privateuseone_for_python_backend(NAME, backend_module=_Module())
-    every_operator = Library("_", "IMPL")  # torch's name for all namespaces at once
+    every_operator = operators.Library("_", "IMPL")  # torch's name for all namespaces at once
     every_operator.fallback(lambda operator, *args, **kwargs: compute(operator, args, kwargs), "PrivateUse1")
     _Sending().__enter__()
     _kept.append(every_operator)

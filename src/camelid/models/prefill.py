@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from camelid.models.batch import SHARE_FROM
 from camelid.models.cohort import Cohort, Prompts
 from camelid.models.compute import send
 from camelid.models.prefix_tree import share
@@ -18,8 +19,6 @@ PREFILL_TOKENS, PREFILL_TOKENS_GPU = 2048, 16384
 """Tokens of prompts a pass, on a CPU and elsewhere. The latter is chosen, not measured."""
 ALIKE = 0.6
 """Prompts stand side by side if the shortest has at least this share of the longest's tokens."""
-SHARE_FROM = 16
-"""Common beginnings of so many tokens are computed once."""
 
 
 class Prefilled(NamedTuple):
