@@ -58,7 +58,7 @@ def train(
     after = {part: nll_sums(policy, rows[part]) for part in ("test", *(["tune"] if seed == 0 else []))}
     trained = sum(p.numel() for p in policy._training().named.values())
     every = sum(p.numel() for name, p in policy.model.named_parameters() if "lora_" not in name)
-    tokens = {part: sum(sum(row.loss_mask) for row in rows[part]) for part in rows}
+    tokens = {part: sum(int(sum(row.loss_mask)) for row in found) for part, found in rows.items()}
     result = {"method": method, "rate": rate, "seed": seed, "steps": steps, "tokens": tokens}
     result |= {"trained_share": trained / every, "before": before, "after": after}
     if method == "lora":

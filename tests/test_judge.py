@@ -11,7 +11,8 @@ import threading
 import pytest
 
 from camelid.annotate.judge import JudgeSettings, annotate_by_judge
-from camelid.models.remote import RemoteError, RemoteSettings
+from camelid.models.remote import RemoteSettings
+from camelid.models.server import RemoteError
 from camelid.runs import Stage, execute, read_manifest
 from camelid.types import Comparison, Message, Preference, read_records, write_records
 from chat_server import ChatServer, Response, says

@@ -8,7 +8,8 @@ from itertools import chain, repeat
 import pytest
 
 from camelid.models.endpoint import parse_retry_after
-from camelid.models.remote import Remote, RemoteError, RemoteSettings
+from camelid.models.remote import Remote, RemoteSettings
+from camelid.models.server import RemoteError
 from camelid.types import Message
 from chat_server import ChatServer, Response, says
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from camelid.durable import append_json_lines, read_whole_lines
-from camelid.models.remote import Remote, RemoteError, RemoteSettings, Reply
+from camelid.models.remote import Remote, RemoteSettings, Reply
+from camelid.models.server import RemoteError
 from camelid.types import Messages, iterate_json_lines
 
 MAX_REJECTED = 3

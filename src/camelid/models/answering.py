@@ -7,7 +7,6 @@ end belong to the continuation. What has nothing before it stands after the mode
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import cast
 
 import torch
@@ -17,12 +16,11 @@ from camelid.models.policy import Policy
 from camelid.models.prefix_tree import Asked
 from camelid.models.requests import Answer, Generate, Likelihood, Request, Rolling, Scored, Written, rows_at_once
 from camelid.models.sampling import Sampling
+from camelid.models.written import before_stop
 from camelid.runs import derived_seed
 from camelid.types import Message
 
 Tick = Callable[[int], None]
-TAIL_TOKENS = 32
-"""Where a stop string is looked for while text is written: longer than any that we know, whatever its tokens."""
 
 
 class Answerer:
@@ -63,23 +61,17 @@ class Answerer:
     def generate(self, requests: Sequence[Generate], tick: Tick = lambda rows: None, *, seed: int = 0) -> list[Written]:
         """Text after each prompt, cut before the first stop; writing ends there, too."""
         answers: dict[int, Written] = {}
-        for limit in sorted({request.max_new_tokens for request in requests}):
-            chosen = [i for i, request in enumerate(requests) if request.max_new_tokens == limit]
+        for limit, stop in sorted({(request.max_new_tokens, request.stop) for request in requests}):
+            chosen = [i for i, r in enumerate(requests) if (r.max_new_tokens, r.stop) == (limit, stop)]
             prompts = [self.prompt_ids(requests[i].prompt) for i in chosen]
             rows = rows_at_once(max(map(len, prompts)), limit)
-            sampling = Sampling(temperature=self.temperature, max_new_tokens=limit, batch_rows=rows)
-            enough = partial(self._has_stop, [requests[i].stop for i in chosen])
-            drawn = self.policy.sample(prompts, sampling, seed=derived_seed(seed, limit), tick=tick, enough=enough)
+            stops = tuple(filter(None, stop))
+            sampling = Sampling(temperature=self.temperature, max_new_tokens=limit, stop=stops, batch_rows=rows)
+            drawn = self.policy.sample(prompts, sampling, seed=derived_seed(seed, limit), tick=tick)
             for i, (sample,) in zip(chosen, drawn, strict=True):
-                text = self.policy.tokenizer.decode(sample.ids, skip_special_tokens=True)
-                ends = [text.index(stop) for stop in requests[i].stop if stop and stop in text]
-                text = text[: min(ends)] if ends else text
-                answers[i] = Written(text, sample.finished or bool(ends), len(sample.ids))
+                text = before_stop(self.policy.text_of(sample.ids), stops)
+                answers[i] = Written(text, sample.finished, len(sample.ids))
         return [answers[i] for i in range(len(requests))]
-
-    def _has_stop(self, stops: Sequence[Sequence[str]], number: int, ids: list[int]) -> bool:
-        tail = self.policy.tokenizer.decode(ids[-TAIL_TOKENS:], skip_special_tokens=True) if stops[number] else ""
-        return any(stop in tail for stop in stops[number] if stop)
 
     def rows(self, requests: Sequence[Request]) -> list[Asked]:
         """The token rows behind requests for likelihoods, as `answer` scores them."""

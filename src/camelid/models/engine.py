@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -25,8 +25,9 @@ from camelid.models.cohort import Cohort
 from camelid.models.compute import send
 from camelid.models.draw import Filter, draw
 from camelid.models.prefill import prefill
-from camelid.models.sampling import Sampling
+from camelid.models.sampling import Sampling, wrong_prompt
 from camelid.models.trunk import Trunk
+from camelid.models.written import Decode, has_stop
 
 DROP_BELOW = 0.75
 """Rows that have ended are dropped from a cohort's caches when fewer than this share still runs: a drop copies them."""
@@ -55,7 +56,7 @@ class Event(NamedTuple):
     model_logprob: float
     """Under the model's own, where the request asks for it, else NaN."""
     end: str
-    """Empty while the row goes on; stop, length, enough or cancelled; or what is wrong with prompt or model."""
+    """Empty while the row goes on; stop, length or cancelled; or what is wrong with prompt or model."""
 
 
 @dataclass
@@ -88,8 +89,8 @@ class Group:
 class Engine:
     """Draws completions of requests, of which more may be added at any time.
 
-    `places`: rows that are drawn side by side; a request with more samples than that has them all at once. `enough`
-    sees each completion grow (number of its request, ids so far) and may end it.
+    `places`: rows that are drawn side by side; a request with more samples than that has them all at once. `decode`
+    makes text of tokens, for requests with stop strings.
     """
 
     def __init__(
@@ -99,12 +100,12 @@ class Engine:
         stop_ids: Collection[int],
         *,
         places: int = 256,
-        enough: Callable[[int, list[int]], bool] | None = None,
+        decode: Decode | None = None,
     ):
         self.trunk, self.head = trunk, head
         self.stop_ids = frozenset(stop_ids)
         self.places = places
-        self.enough = enough
+        self.decode = decode
         self.context: int = trunk.model.config.max_position_embeddings  # type: ignore[union-attr, assignment]
         self.added = 0
         self.waiting: deque[tuple[int, Request]] = deque()
@@ -151,15 +152,9 @@ class Engine:
 
     def _wrong(self, request: Request) -> str:
         """What cannot be done, or nothing."""
-        if not len(request.ids):
-            return "has no token; render it with the chat format first"
-        new = request.sampling.max_new_tokens
-        if len(request.ids) + new > self.context:
-            return (
-                f"of {len(request.ids)} tokens leaves no room for {new} more in the context of "
-                f"{self.context}; lower max_new_tokens, or drop the prompt"
-            )
-        return ""
+        if request.sampling.stop and self.decode is None:
+            return "has stop strings, and this engine was made without `decode`"
+        return wrong_prompt(len(request.ids), request.sampling, self.context)
 
     def _end(self, number: int, request: Request, why: str) -> None:
         self.said += [Event(number, sample, None, math.nan, math.nan, why) for sample in range(len(request.seeds))]
@@ -232,10 +227,8 @@ class Engine:
         token = int(number)
         row.ids.append(token)
         end = ""
-        if token in self.stop_ids:
+        if token in self.stop_ids or (self.decode and has_stop(self.decode, row.ids, row.sampling.stop)):
             end = "stop"
-        elif self.enough and self.enough(row.request, row.ids):
-            end = "enough"
         elif len(row.ids) == row.sampling.max_new_tokens:
             end = "length"
         row.ended = bool(end)

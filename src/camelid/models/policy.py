@@ -17,6 +17,7 @@ from camelid.models.chat import load_chat_format
 from camelid.models.checkpointing import load_state, save_state
 from camelid.models.compiling import compile_where_it_pays
 from camelid.models.compute import Compute, choose_compute
+from camelid.models.engine import Event
 from camelid.models.loading import tokenizer_folder, weights_folder
 from camelid.models.losses import Sums, read_at_once
 from camelid.models.model_settings import ModelSettings
@@ -125,7 +126,7 @@ class Policy:
         seed: int,
         num_samples: int = 1,
         tick: Callable[[int], None] = lambda rows: None,
-        enough: Callable[[int, list[int]], bool] | None = None,
+        heard: Callable[[Event], None] = lambda event: None,
     ) -> list[list[Sample]]:
         """`num_samples` completions of each prompt, with their log-probabilities at the sampling temperature."""
         return sample(
@@ -137,7 +138,8 @@ class Policy:
             seed=seed,
             num_samples=num_samples,
             tick=tick,
-            enough=enough,
+            heard=heard,
+            decode=self.text_of,
         )
 
     @torch.no_grad()
@@ -222,6 +224,10 @@ class Policy:
         return norm
 
     # --- around them ---
+
+    def text_of(self, ids: Sequence[int]) -> str:
+        """The text of tokens, control tokens left out."""
+        return self.tokenizer.decode(list(ids), skip_special_tokens=True)
 
     def reference_logprobs(self, rows: Sequence[Row], *, temperature: float = 1.0) -> list[Tensor]:
         """As `logprobs`, of the policy as it was before training: adapters off, or a frozen copy for full weights."""

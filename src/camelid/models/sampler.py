@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 
 from torch import nn
 
-from camelid.models.engine import Engine, Request
+from camelid.models.engine import Engine, Event, Request
 from camelid.models.sampling import Sample, Sampling
 from camelid.models.trunk import Trunk
+from camelid.models.written import Decode
 from camelid.runs import derived_seed
 
 
@@ -22,15 +23,16 @@ def sample(
     seed: int,
     num_samples: int = 1,
     tick: Callable[[int], None] = lambda rows: None,
-    enough: Callable[[int, list[int]], bool] | None = None,
+    heard: Callable[[Event], None] = lambda event: None,
+    decode: Decode | None = None,
 ) -> list[list[Sample]]:
     """`num_samples` completions of each prompt.
 
-    `tick` hears of whole rows; a row that is halfway to its limit counts half, or all would seem to end at once.
-    `enough` sees each completion grow (number of its prompt, ids so far) and may end it: that is how stop strings work.
+    `heard` hears of each token as it is drawn. `tick` hears of whole rows; a row that is halfway to its limit counts
+    half, or all would seem to end at once.
     Raises ValueError for a prompt that cannot be gone on with, FloatingPointError for logits that are not finite.
     """
-    engine = Engine(trunk, head, stop_ids, places=sampling.batch_rows, enough=enough)
+    engine = Engine(trunk, head, stop_ids, places=sampling.batch_rows, decode=decode)
     for index, prompt in enumerate(prompts):
         seeds = [derived_seed(seed, index, k) for k in range(num_samples)]
         engine.add(Request(prompt, sampling, seeds))
@@ -45,6 +47,7 @@ def sample(
         for event in events:
             if event.token is None:
                 raise FloatingPointError(event.end)
+            heard(event)
             one = made[event.request][event.sample]
             one.ids.append(event.token)
             one.logprobs.append(event.logprob)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -24,6 +24,8 @@ class Sampling(BaseModel):
     """A completion without end of turn is cut here."""
     min_new_tokens: int = Field(default=0, ge=0)
     """No end of turn is drawn before so many tokens."""
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """A completion ends where one of these has been written, across whatever tokens; it is part of what was drawn."""
     model_logprobs: bool = False
     """Note each token's log-probability under the model itself as well: temperature 1, all tokens."""
     batch_rows: int = Field(default=256, ge=1)
@@ -43,6 +45,19 @@ class Sample(NamedTuple):
     logprobs: list[float]
     """Of each token under the distribution that it was drawn from; at temperature 0, that of temperature 1."""
     finished: bool
-    """True if it ended with an end of turn, False if it was cut (by `max_new_tokens`, or by `enough`)."""
+    """True if it ended with an end of turn or a stop string, False if it was cut at `max_new_tokens`."""
     model_logprobs: list[float] | None = None
     """Of each token under the model itself, where `Sampling.model_logprobs` asks for them."""
+
+
+def wrong_prompt(tokens: int, sampling: Sampling, context: int) -> str:
+    """Why a prompt of so many tokens cannot be gone on with, or nothing."""
+    if not tokens:
+        return "has no token; render it with the chat format first"
+    new = sampling.max_new_tokens
+    if tokens + new > context:
+        return (
+            f"of {tokens} tokens leaves no room for {new} more in the context of {context}; lower max_new_tokens, or "
+            f"drop the prompt"
+        )
+    return ""

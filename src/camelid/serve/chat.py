@@ -1,12 +1,14 @@
-"""Talk to a model in the terminal. Left out: streaming, an OpenAI-compatible server."""
+"""Talk to a model in the terminal. Left out: an OpenAI-compatible server."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
+from camelid.models.engine import Event
 from camelid.models.policy import Policy
 from camelid.models.sampling import Sampling
+from camelid.models.written import TextStream
 from camelid.types import Message
 
 
@@ -23,9 +25,15 @@ def chat(model: Path, *, temperature: float, max_new_tokens: int) -> None:
             continue
         messages.append(Message(role="user", content=line))
         turn += 1
-        sample = policy.sample([policy.chat.prompt_ids(messages)], sampling, seed=turn)[0][0]
+        text = TextStream(policy.chat.completion_text)
+
+        def show(event: Event, text: TextStream = text) -> None:
+            assert event.token is not None
+            print(text.add(event.token), end="", flush=True)
+
+        sample = policy.sample([policy.chat.prompt_ids(messages)], sampling, seed=turn, heard=show)[0][0]
+        print(text.finish() + ("" if sample.finished else " [cut]"), flush=True)
         answer = policy.chat.completion_text(sample.ids).strip()
-        print(answer + ("" if sample.finished else " [cut]"), flush=True)
         if answer:
             messages.append(Message(role="assistant", content=answer))
         else:

@@ -1,0 +1,161 @@
+"""Asking a server that takes JSON: retries with growing waits, several requests at once, errors that say what to mend.
+
+Left out: connections that are kept open (a reply takes far longer than a handshake). Standard library only; imports no
+torch. Where the key goes, and where not: `endpoint.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from camelid.models.endpoint import Answer, Endpoint
+
+REJECTED = (400, 413, 422)
+"""Statuses that speak of this one request, such as a prompt longer than the context window."""
+Name = TypeVar("Name")
+Found = TypeVar("Found")
+
+
+class ServerSettings(BaseModel):
+    """OpenAI-compatible server."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    base_url: str = "http://localhost:8000/v1"
+    """Address of the server, up to and without /chat/completions."""
+    model: str = ""
+    """Name of the model, as the server knows it."""
+    key_variable: str = "CAMELID_API_KEY"
+    """Name of the environment variable that holds the key; where it is not set, no key is sent."""
+    extra: dict[str, Any] = {}
+    """More fields of the request's body; null removes one: {"max_tokens": null, "max_completion_tokens": 4096}."""
+    concurrency: int = Field(default=8, ge=1)
+    """Requests under way at once."""
+    timeout_seconds: float = Field(default=120.0, gt=0)
+    """Longest silence of the server."""
+    max_retries: int = Field(default=6, ge=0)
+    """How often a request is repeated after 429, 5xx, a timeout, a lost connection or a garbled reply."""
+    backoff_seconds: float = Field(default=1.0, ge=0)
+    """Wait before the first repetition; doubles with each, and up to as much again is added at random."""
+    max_wait_seconds: float = Field(default=120.0, ge=0)
+    """A server that asks to wait longer than this stops the work."""
+
+
+class Asked(NamedTuple, Generic[Found]):
+    """What came of one request."""
+
+    found: Found | None
+    """None where it was rejected."""
+    attempts: int
+    rejected: str = ""
+    """Why the server will not take this one request, whoever asks and when."""
+
+
+class RemoteError(RuntimeError):
+    """The server cannot be used as it is set; the message says what to mend."""
+
+
+class Server(Generic[Found]):
+    """A path of a server whose answers `read` understands, or not (None: garbled, ask again).
+
+    `sleep` waits so many seconds between two attempts; the default wakes up when the work is stopped.
+    """
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        path: str,
+        read: Callable[[str], Found | None],
+        *,
+        sleep: Callable[[float], object] | None = None,
+    ):
+        self.settings, self.read = settings, read
+        address = settings.base_url.rstrip("/") + path
+        self._endpoint = Endpoint(address, settings.key_variable, settings.timeout_seconds)
+        self._stopping = threading.Event()
+        self._sleep = sleep or self._stopping.wait
+
+    def ask(self, body: Mapping[str, Any]) -> Asked[Found]:
+        """The answer to `body` and `extra`. Raises RemoteError where asking again is of no use, or was of none."""
+        s = self.settings
+        data = json.dumps({name: value for name, value in {**body, **s.extra}.items() if value is not None}).encode()
+        for attempt in range(1, s.max_retries + 2):
+            wait = min(random.uniform(1, 2) * s.backoff_seconds * 2 ** (attempt - 1), s.max_wait_seconds)
+            try:
+                answer = self._endpoint.post(data)
+            except ConnectionError as error:
+                problem = str(error)
+            else:
+                if answer.status == 200 and (found := self.read(answer.body)) is not None:
+                    return Asked(found, attempt)
+                problem = f"HTTP {answer.status}: {self._endpoint.quote(answer.body)}"
+                if answer.status in REJECTED:
+                    return Asked(None, attempt, rejected=problem)
+                self._check_worth_asking_again(answer, problem)
+                if answer.retry_after is not None:  # and not all at the same moment again
+                    wait = answer.retry_after + random.uniform(0, 1) * s.backoff_seconds
+            if attempt <= s.max_retries:
+                self._sleep(wait)
+                if self._stopping.is_set():
+                    raise self._error("stopped while waiting to ask again", problem)
+        raise self._error(f"given up after {attempt} attempts", problem)
+
+    def ask_each(
+        self, requests: Iterable[tuple[Name, Mapping[str, Any]]], record: Callable[[Name, Asked[Found]], None]
+    ) -> None:
+        """Ask all, `concurrency` at once; `record` gets each answer as it comes, never two at a time.
+
+        At the first error nothing new is asked, what is under way is still recorded, and the error is raised.
+        """
+        waiting, taking, recording = iter(requests), threading.Lock(), threading.Lock()
+        errors: list[BaseException] = []
+        self._stopping.clear()
+
+        def work() -> None:
+            try:
+                while not self._stopping.is_set():
+                    with taking:
+                        request = next(waiting, None)
+                    if request is None:
+                        return
+                    asked = self.ask(request[1])
+                    with recording:
+                        record(request[0], asked)
+            except BaseException as error:
+                errors.append(error)
+                self._stopping.set()
+
+        with ThreadPoolExecutor(self.settings.concurrency) as pool:
+            try:
+                for worker in [pool.submit(work) for _ in range(self.settings.concurrency)]:
+                    worker.result()
+            finally:  # Ctrl-C arrives here, in the main thread
+                self._stopping.set()
+        if errors:
+            raise errors[0]
+
+    def _check_worth_asking_again(self, answer: Answer, problem: str) -> None:
+        """Raise RemoteError, with what to mend, unless waiting within the limit may help."""
+        s, status = self.settings, answer.status
+        if status in (401, 403):
+            key = f"the key in {s.key_variable}" if self._endpoint.has_key else f"no key: {s.key_variable} is not set"
+            raise self._error(f"model {s.model!r} refused to {key}", problem)
+        if status == 404:
+            raise self._error(
+                f"nothing there, or no model {s.model!r}; most servers want base_url to end in /v1", problem
+            )
+        if status != 200 and status < 500 and status not in (408, 429):
+            raise self._error("refused (redirects are not followed)" if status < 400 else "refused", problem)
+        if (answer.retry_after or 0) > s.max_wait_seconds:
+            limit = f"max_wait_seconds={s.max_wait_seconds:g}"
+            raise self._error(f"asks to wait {answer.retry_after:.0f} s, over {limit}; run again then", problem)
+
+    def _error(self, what: str, problem: str) -> RemoteError:
+        return RemoteError(f"{self._endpoint.address}: {what} ({problem})")
