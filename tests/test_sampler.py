@@ -25,6 +25,11 @@ def random_prompts(lengths=LENGTHS, seed: int = 0) -> list[list[int]]:
     return [torch.randint(0, 420, (length,), generator=generator).tolist() for length in lengths]
 
 
+def seeds(samples: int) -> list[list[int]]:
+    """Of each of `random_prompts()`."""
+    return [[100 * prompt + k for k in range(samples)] for prompt in range(len(LENGTHS))]
+
+
 @pytest.fixture
 def policy(llama) -> Policy:
     return Policy.load(llama, ModelSettings(precision="float32"))
@@ -174,7 +179,7 @@ def test_rows_with_other_distributions_do_not_touch_their_neighbours(one):
 def test_no_end_of_turn_before_the_least_length(one):
     stops = list(range(60))
     drawn = sampler.sample(
-        *parts(one), random_prompts(), Sampling(max_new_tokens=30, min_new_tokens=9), stops, seed=0, num_samples=4
+        *parts(one), random_prompts(), Sampling(max_new_tokens=30, min_new_tokens=9), stops, seeds=seeds(4)
     )
     lengths = [len(sample.ids) for samples in drawn for sample in samples]
     assert min(lengths) == 10  # the first that may be an end is the tenth
@@ -209,7 +214,7 @@ def test_rows_that_finish_early_are_dropped_without_touching_the_others(one):
     """With 25 stop tokens rows end all the time and the cache is compacted; the others go on as they would have."""
     prompts = random_prompts()
     stops = set(range(25))
-    arguments = {"seed": 0, "num_samples": 3}
+    arguments = {"seeds": seeds(3)}
     free = sampler.sample(*parts(one), prompts, Sampling(max_new_tokens=30), [], **arguments)
     stopped = sampler.sample(*parts(one), prompts, Sampling(max_new_tokens=30), sorted(stops), **arguments)
     lengths = set()
@@ -241,8 +246,7 @@ def test_progress_counts_every_row_once(one):
             random_prompts(),
             Sampling(max_new_tokens=8, batch_rows=10),
             stops,
-            seed=0,
-            num_samples=3,
+            seeds=seeds(3),
             tick=ticks.append,
         )
         assert sum(ticks) == 3 * len(LENGTHS)
@@ -257,7 +261,7 @@ def test_samples_of_a_prompt_share_its_prefill(one):
         lambda module, arguments, keywords: shapes.append(tuple(keywords["input_ids"].shape)), with_kwargs=True
     )
     prompts = random_prompts([10, 20, 30])
-    sampler.sample(*parts(one), prompts, Sampling(max_new_tokens=5), [], seed=0, num_samples=8)
+    sampler.sample(*parts(one), prompts, Sampling(max_new_tokens=5), [], seeds=[range(8)] * 3)
     # 60 prompt tokens once, packed; then 24 rows a step, and no pass for the token that is drawn last.
     assert shapes == [(1, 60), *[(1, 24)] * 4]
 

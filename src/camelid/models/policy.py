@@ -18,6 +18,7 @@ from camelid.models.checkpointing import load_state, save_state
 from camelid.models.compiling import compile_where_it_pays
 from camelid.models.compute import Compute, choose_compute
 from camelid.models.engine import Event
+from camelid.models.engines import Outside
 from camelid.models.loading import tokenizer_folder, weights_folder
 from camelid.models.losses import Sums, read_at_once
 from camelid.models.model_settings import ModelSettings
@@ -32,6 +33,7 @@ from camelid.models.sampling import Sample, Sampling
 from camelid.models.saving import save_adapter_beside, save_language_model
 from camelid.models.trained import as_given, given_adapter, prepare_training, trained_parameters
 from camelid.models.trunk import Trunk
+from camelid.runs import derived_seed
 
 
 class Policy:
@@ -54,6 +56,9 @@ class Policy:
         self.updater: Updater | None = None
         self.value_updater: Updater | None = None
         self.residual_dropout: ResidualDropout | None = None
+        self.updates = 0
+        """How often the weights have changed."""
+        self.outside = Outside()
 
     @classmethod
     def load(
@@ -128,15 +133,20 @@ class Policy:
         tick: Callable[[int], None] = lambda rows: None,
         heard: Callable[[Event], None] = lambda event: None,
     ) -> list[list[Sample]]:
-        """`num_samples` completions of each prompt, with their log-probabilities at the sampling temperature."""
+        """`num_samples` completions of each prompt, with their log-probabilities at the sampling temperature.
+
+        `heard` hears of each token as it is drawn, by camelid's own engine only.
+        """
+        seeds = [[derived_seed(seed, index, k) for k in range(num_samples)] for index in range(len(prompts))]
+        if sampling.engine.kind != "own":
+            return self.outside.sample(self, prompts, sampling, seeds=seeds, tick=tick)
         return sample(
             self.trunk,
             self.model.get_output_embeddings(),
             prompts,
             sampling,
             self.chat.stop_ids,
-            seed=seed,
-            num_samples=num_samples,
+            seeds=seeds,
             tick=tick,
             heard=heard,
             decode=self.text_of,
@@ -221,6 +231,7 @@ class Policy:
             self.value_updater.clip(count)
             self.value_updater.update(value_learning_rate)
         self._training().update(learning_rate)
+        self.updates += 1
         return norm
 
     # --- around them ---
@@ -250,6 +261,7 @@ class Policy:
     def load_state(self, folder: Path) -> None:
         """Put back what `save_state` wrote."""
         self._training().restore(load_state(folder, "policy")[0])
+        self.updates += 1
         if self.value_updater is not None:
             self.value_updater.restore(load_state(folder, "value")[0])
 

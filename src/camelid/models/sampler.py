@@ -10,7 +10,6 @@ from camelid.models.engine import Engine, Event, Request
 from camelid.models.sampling import Sample, Sampling
 from camelid.models.trunk import Trunk
 from camelid.models.written import Decode
-from camelid.runs import derived_seed
 
 
 def sample(
@@ -20,27 +19,23 @@ def sample(
     sampling: Sampling,
     stop_ids: Sequence[int],
     *,
-    seed: int,
-    num_samples: int = 1,
+    seeds: Sequence[Sequence[int]],
     tick: Callable[[int], None] = lambda rows: None,
     heard: Callable[[Event], None] = lambda event: None,
     decode: Decode | None = None,
 ) -> list[list[Sample]]:
-    """`num_samples` completions of each prompt.
+    """Completions of each prompt, one a seed.
 
     `heard` hears of each token as it is drawn. `tick` hears of whole rows; a row that is halfway to its limit counts
     half, or all would seem to end at once.
     Raises ValueError for a prompt that cannot be gone on with, FloatingPointError for logits that are not finite.
     """
     engine = Engine(trunk, head, stop_ids, places=sampling.batch_rows, decode=decode)
-    for index, prompt in enumerate(prompts):
-        seeds = [derived_seed(seed, index, k) for k in range(num_samples)]
-        engine.add(Request(prompt, sampling, seeds))
+    for index, (prompt, own) in enumerate(zip(prompts, seeds, strict=True)):
+        engine.add(Request(prompt, sampling, own))
         if engine.said:
             raise ValueError(f"prompt {index} {engine.said[0].end}")
-    made = [
-        [Sample([], [], False, [] if sampling.model_logprobs else None) for _ in range(num_samples)] for _ in prompts
-    ]
+    made = [[Sample([], [], False, [] if sampling.model_logprobs else None) for _ in own] for own in seeds]
     drawn, told = 0.0, 0
     while engine.busy:
         events = engine.step()

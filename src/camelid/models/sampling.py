@@ -1,10 +1,32 @@
-"""How completions are drawn, and what one is."""
+"""How completions are drawn, and what one is. Imports no torch."""
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from camelid.models.server import ServerSettings
+
+
+class EngineSettings(BaseModel):
+    """What draws."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    kind: Literal["own", "vllm", "server"] = "own"
+    """own: camelid's engine, over the trainer's own weights; vllm: vLLM in this process; server: `server` below."""
+    cache_gigabytes: float = Field(default=2.0, gt=0)
+    """vllm: memory for keys and values."""
+    sleep: bool = True
+    """vllm on a GPU: give its memory back between two calls."""
+    server: ServerSettings = ServerSettings()
+    """server: where it is. Log-probabilities need one that has /completions, as vLLM, SGLang and llama.cpp have."""
+    api: Literal["completions", "chat"] = "completions"
+    """server: tokens in and, where it can, tokens out; or messages, for servers that have nothing else."""
+    exchange: str = ""
+    """server: a folder that it sees too, through which vLLM gets the weights after training; without one, completions
+    of weights that have changed are an error."""
 
 
 class Sampling(BaseModel):
@@ -31,6 +53,9 @@ class Sampling(BaseModel):
     batch_rows: int = Field(default=256, ge=1)
     """Completions drawn side by side; bounds the cache."""
 
+    engine: EngineSettings = EngineSettings()
+    """What draws: camelid itself, vLLM or a server."""
+
     @property
     def changes_distribution(self) -> bool:
         """Whether anything but the temperature stands between the model's distribution and what is drawn from."""
@@ -43,7 +68,8 @@ class Sample(NamedTuple):
     ids: list[int]
     """Completion tokens, the end of turn included where there is one."""
     logprobs: list[float]
-    """Of each token under the distribution that it was drawn from; at temperature 0, that of temperature 1."""
+    """Of each token under the distribution that it was drawn from; at temperature 0, that of temperature 1. NaN where a
+    server does not say."""
     finished: bool
     """True if it ended with an end of turn or a stop string, False if it was cut at `max_new_tokens`."""
     model_logprobs: list[float] | None = None
