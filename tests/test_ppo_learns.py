@@ -24,7 +24,8 @@ from camelid.models.optimizer import OptimizerSettings
 from camelid.models.policy import Policy
 from camelid.models.sampling import Sampling
 from camelid.runs import Run
-from camelid.train.ppo import PpoSettings, Score, ppo, prompt_indices, roll_out
+from camelid.train.ppo import PpoSettings, ppo, prompt_indices
+from camelid.train.rollout import Score, roll_out
 from camelid.types import Prompt
 from tiny import user
 
@@ -111,9 +112,9 @@ def test_the_first_iteration_is_on_the_policy(free):
     """Nothing has been updated: no KL, and what the sampler says of its tokens is what the trainer says."""
     first = free.rows[0]
     assert first["kl"] == 0.0
-    assert first["engine_gap"] < 1e-5
+    assert first["engine_mean"] < 1e-5
     assert [row["step"] for row in free.rows] == list(range(1, 25))
-    assert max(row["engine_gap"] for row in free.rows) < 1e-4
+    assert max(row["engine_mean"] for row in free.rows) < 1e-4
 
 
 def test_a_larger_kl_coef_keeps_the_policy_nearer_to_the_reference(free, tied_llama, tmp_path):
@@ -157,12 +158,38 @@ def test_a_run_killed_after_its_last_iteration_still_has_its_results(tied_llama,
 def test_cut_completions_get_the_unfinished_score(tied_llama):
     policy = load(tied_llama)
     policy.add_value_head(OptimizerSettings())
-    s = settings(unfinished_score=-3.0, sampling=Sampling(max_new_tokens=60))
-    rollout = roll_out(policy, PROMPTS, share_of_vowels, s, seed=0)
+    s = settings(sampling=Sampling(max_new_tokens=60))
+    rollout = roll_out(policy, PROMPTS, share_of_vowels, s.sampling, seed=0, unfinished_score=-3.0)
     ended = [row.ids[-1] in policy.chat.stop_ids for row in rollout.rows]
     assert 0 < sum(ended) < len(ended)
     assert rollout.finished == pytest.approx(sum(ended) / len(ended))
     assert [score == -3.0 for score in rollout.scores.tolist()] == [not end for end in ended]
+
+
+def test_an_engine_that_is_not_the_trainer_is_told_and_made_up_for(tied_llama, tmp_path, monkeypatch, capsys):
+    """An engine that says each token was likelier than the trainer has it, by a fifth of a nat."""
+    own = Policy.sample
+
+    def another(*arguments, **keywords):
+        drawn = own(*arguments, **keywords)
+        return [[one._replace(logprobs=[x + 0.2 for x in one.logprobs]) for one in samples] for samples in drawn]
+
+    monkeypatch.setattr(Policy, "sample", another)
+    policy = load(tied_llama)
+    policy.add_value_head(OptimizerSettings())
+    rollout = roll_out(policy, PROMPTS, share_of_vowels, settings().sampling, seed=0, importance_limit=2.0)
+    assert rollout.weights is not None
+    assert rollout.weights[rollout.mask].tolist() == pytest.approx([math.exp(-0.2)] * int(rollout.mask.sum()), rel=1e-4)
+    assert rollout.engine.mean == pytest.approx(0.2, abs=1e-4)
+    assert rollout.engine.kl == pytest.approx(math.exp(-0.2) - 1 + 0.2, rel=1e-2)
+
+    losses = {}
+    for limit in (0.0, 2.0, 0.5):
+        run = Run(tmp_path, settings(num_iterations=1, mini_batch_size=512, importance_limit=limit), {}, Checkpoints(tmp_path / f"{limit}"))
+        losses[limit] = ppo(run, load(tied_llama), TRAIN, share_of_vowels)["policy_loss"]
+    assert losses[2.0] == pytest.approx(losses[0.0] * math.exp(-0.2), rel=1e-3)
+    assert losses[0.5] == pytest.approx(losses[0.0] * 0.5, rel=1e-3)
+    assert "iteration 1: the engine is 0.0187 nats a token (KL) from the trainer" in capsys.readouterr().err
 
 
 @given(

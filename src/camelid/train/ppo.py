@@ -11,19 +11,18 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from camelid.functional.gae import gae
-from camelid.functional.kl import kl_k1
-from camelid.functional.masks import masked_mean, masked_sum
+from camelid.functional.mismatch import Mismatch
 from camelid.functional.ppo import clip_fraction, ppo_policy_loss, ppo_value_loss
 from camelid.functional.rewards import shape_rewards
 from camelid.functional.schedules import AdaptiveKL, Schedule
@@ -32,14 +31,12 @@ from camelid.models.batch import Batch, Row
 from camelid.models.outputs import Loss, Outputs
 from camelid.models.policy import Policy
 from camelid.models.rewards import Rewards
-from camelid.models.sampling import Sample, Sampling
+from camelid.models.sampling import Sampling
 from camelid.models.too_long import Reader, TooLong, fitting_prompts
 from camelid.runs import Run, derived_seed
 from camelid.train.common import TrainSettings, batches, model_card
+from camelid.train.rollout import Rollout, Score, measure, roll_out
 from camelid.types import Prompt, read_records
-
-Score = Callable[[Sequence[Prompt], Sequence[str]], Tensor]
-"""(prompts, completions) -> scores (B,)."""
 
 
 class PpoSettings(TrainSettings):
@@ -84,6 +81,11 @@ class PpoSettings(TrainSettings):
     """Discount a token."""
     unfinished_score: float | None = -1.0
     """Score of a completion that was cut before its end of turn, whatever the reward model says (null: its own)."""
+    importance_limit: float = Field(default=0.0, ge=0)
+    """Weigh each token by its probability under the trainer over that under the engine, at most this; 0: not at all.
+    For engines that do not multiply as the trainer does, such as vLLM; 2 is usual."""
+    engine_kl_limit: float = Field(default=0.01, gt=0)
+    """Warn where the KL from engine to trainer, in nats a token, is above this."""
     share_trunk: bool = False
     """Put the reward models on the policy's weights in memory. They must be adapter folders (model.save_adapter=true in
     their stages) over the very model that PPO starts from; scores differ from merged ones by the rounding of those."""
@@ -96,22 +98,6 @@ class PpoSettings(TrainSettings):
                 "repetition_penalty and min_new_tokens change; leave them at 1, 0, 1 and 0"
             )
         return self
-
-
-@dataclass(frozen=True)
-class Rollout:
-    """A batch of completions, (B, T) padded on the right, with everything that was known when they were drawn."""
-
-    rows: list[Row]
-    mask: Tensor
-    logprobs: Tensor
-    ref_logprobs: Tensor
-    values: Tensor
-    scores: Tensor
-    entropy: float
-    engine_gap: float
-    """Mean difference between the sampler's and the trainer's log-probabilities."""
-    finished: float
 
 
 def train_ppo(run: Run) -> dict[str, Any]:
@@ -157,7 +143,16 @@ def ppo(run: Run, policy: Policy, prompts: Sequence[Prompt], score: Score) -> di
     with run.progress("iterations", s.num_iterations, start) as tick:
         for iteration in range(start, s.num_iterations):
             asked = [prompts[i] for i in prompt_indices(len(prompts), s.batch_size, iteration, s.seed)]
-            rollout = roll_out(policy, asked, score, s, seed=derived_seed(s.seed, "rollout", iteration))
+            rollout = roll_out(
+                policy,
+                asked,
+                score,
+                s.sampling,
+                seed=derived_seed(s.seed, "rollout", iteration),
+                unfinished_score=s.unfinished_score,
+                importance_limit=s.importance_limit,
+            )
+            warn_of_mismatch(rollout.engine, s.engine_kl_limit, iteration)
             rewards = shape_rewards(
                 rollout.scores, rollout.logprobs, rollout.ref_logprobs, rollout.mask, kl_coef=kl.coef
             )
@@ -165,6 +160,8 @@ def ppo(run: Run, policy: Policy, prompts: Sequence[Prompt], score: Score) -> di
                 rewards, rollout.values, rollout.mask, discount=s.discount, gae_lambda=s.gae_lambda
             )
             advantages = standardize(advantages, rollout.mask)
+            if rollout.weights is not None:  # the clipped surrogate is linear in the advantage
+                advantages = advantages * rollout.weights
             losses = update(policy, with_targets(rollout, advantages, returns), s, iteration)
 
             metrics = measure(rollout, returns) | {"kl_coef": kl.coef} | losses
@@ -175,6 +172,16 @@ def ppo(run: Run, policy: Policy, prompts: Sequence[Prompt], score: Score) -> di
                 run.checkpoint(iteration + 1, save)
             tick(1)
     return metrics
+
+
+def warn_of_mismatch(found: Mismatch, limit: float, iteration: int) -> None:
+    """Say where what draws is not what trains; nothing is known of an engine without log-probabilities."""
+    if found.kl > limit:
+        print(
+            f"iteration {iteration + 1}: the engine is {found.kl:.3g} nats a token (KL) from the trainer, above "
+            f"engine_kl_limit={limit:g}; set importance_limit=2, or sample with engine.kind=own",
+            file=sys.stderr,
+        )
 
 
 def prompt_indices(num_prompts: int, batch_size: int, iteration: int, seed: int) -> list[int]:
@@ -188,49 +195,6 @@ def prompt_indices(num_prompts: int, batch_size: int, iteration: int, seed: int)
         passes[number] = list(range(num_prompts))
         random.Random(derived_seed(seed, "prompts", number)).shuffle(passes[number])
     return [passes[place // num_prompts][place % num_prompts] for place in places]
-
-
-def roll_out(policy: Policy, prompts: Sequence[Prompt], score: Score, s: PpoSettings, *, seed: int) -> Rollout:
-    """Sample, score, and look at every completion with the policy, the value head and the reference."""
-    prompt_ids = [policy.chat.prompt_ids(p.prompt) for p in prompts]
-    samples = [k[0] for k in policy.sample(prompt_ids, s.sampling, seed=seed)]
-    texts = [policy.chat.completion_text(sample.ids) for sample in samples]
-    scores = score(prompts, texts).float()
-    finished = torch.tensor([sample.finished for sample in samples])
-    if s.unfinished_score is not None:
-        scores = torch.where(finished, scores, s.unfinished_score)
-
-    rows = [completion_row(ids, sample) for ids, sample in zip(prompt_ids, samples, strict=True)]
-    now = policy.outputs(rows, temperature=s.sampling.temperature)
-    reference = policy.reference_logprobs(rows, temperature=s.sampling.temperature)
-    starts = [len(ids) for ids in prompt_ids]
-    mask = pad_sequence([torch.ones(len(sample.ids), dtype=torch.bool) for sample in samples], batch_first=True)
-    logprobs = pad_completions([o.logprobs for o in now], starts)
-    drawn = pad_sequence([torch.tensor(sample.logprobs) for sample in samples], batch_first=True)
-    return Rollout(
-        rows=rows,
-        mask=mask,
-        logprobs=logprobs,
-        ref_logprobs=pad_completions(reference, starts),
-        values=pad_completions([o.values for o in now if o.values is not None], starts),
-        scores=scores,
-        entropy=masked_mean(
-            pad_completions([o.entropies for o in now if o.entropies is not None], starts), mask
-        ).item(),
-        engine_gap=masked_mean((drawn - logprobs).abs(), mask).item(),
-        finished=finished.float().mean().item(),
-    )
-
-
-def completion_row(prompt_ids: Sequence[int], sample: Sample) -> Row:
-    """Prompt and completion, token by token as sampled; only the completion trains."""
-    mask = [False] * len(prompt_ids) + [True] * len(sample.ids)
-    return Row([*prompt_ids, *sample.ids], mask)
-
-
-def pad_completions(tensors: Sequence[Tensor], starts: Sequence[int]) -> Tensor:
-    """The completion parts of per-row tensors (T_row,), padded on the right with zeros to (B, T), on the CPU."""
-    return pad_sequence([t[start:].cpu() for t, start in zip(tensors, starts, strict=True)], batch_first=True)
 
 
 def with_targets(rollout: Rollout, advantages: Tensor, returns: Tensor) -> list[Row]:
@@ -273,20 +237,3 @@ def update(policy: Policy, rows: Sequence[Row], s: PpoSettings, iteration: int) 
         for name, value in metrics.items():
             sums[name] = sums.get(name, 0.0) + value
     return {name: value / len(steps) for name, value in sums.items()}
-
-
-def measure(rollout: Rollout, returns: Tensor) -> dict[str, float]:
-    """What a reader wants to see of an iteration: score, KL a completion, length, entropy, how good the values are."""
-    per_token = kl_k1(rollout.logprobs, rollout.ref_logprobs)
-    residual = masked_mean((returns - rollout.values) ** 2, rollout.mask)
-    mean = masked_mean(returns, rollout.mask)
-    variance = masked_mean((returns - mean) ** 2, rollout.mask)
-    return {
-        "score": rollout.scores.mean().item(),
-        "kl": (masked_sum(per_token, rollout.mask) / len(rollout.rows)).item(),
-        "length": rollout.mask.sum(1).float().mean().item(),
-        "finished": rollout.finished,
-        "entropy": rollout.entropy,
-        "engine_gap": rollout.engine_gap,
-        "explained_variance": (1 - residual / variance.clamp_min(1e-8)).item(),
-    }
