@@ -77,6 +77,7 @@ class Vllm:
 
     def __init__(self, chosen: Any):
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # so that memory and processor time are counted
+        os.environ["VLLM_LOGGING_STREAM"] = "ext://sys.stderr"
         import vllm
 
         self.vllm, self.copies, self.name = vllm, chosen.copies, f"vLLM {vllm.__version__}"
@@ -91,6 +92,6 @@ class Vllm:
 
     def sample(self, prompts: list[list[int]], new: int, size: int, seed: int = 0) -> list[int]:
         """Tokens of each completion."""
-        settings = self.vllm.SamplingParams(temperature=1.0, max_tokens=new, n=self.copies, seed=seed)
+        settings = self.vllm.SamplingParams(temperature=1.0, max_tokens=new, n=self.copies)
         done = self.llm.generate([{"prompt_token_ids": prompt} for prompt in prompts], settings, use_tqdm=False)
         return [len(one.token_ids) for found in done for one in found.outputs]
