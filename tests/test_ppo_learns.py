@@ -185,7 +185,12 @@ def test_an_engine_that_is_not_the_trainer_is_told_and_made_up_for(tied_llama, t
 
     losses = {}
     for limit in (0.0, 2.0, 0.5):
-        run = Run(tmp_path, settings(num_iterations=1, mini_batch_size=512, importance_limit=limit), {}, Checkpoints(tmp_path / f"{limit}"))
+        run = Run(
+            tmp_path,
+            settings(num_iterations=1, mini_batch_size=512, importance_limit=limit),
+            {},
+            Checkpoints(tmp_path / f"{limit}"),
+        )
         losses[limit] = ppo(run, load(tied_llama), TRAIN, share_of_vowels)["policy_loss"]
     assert losses[2.0] == pytest.approx(losses[0.0] * math.exp(-0.2), rel=1e-3)
     assert losses[0.5] == pytest.approx(losses[0.0] * 0.5, rel=1e-3)

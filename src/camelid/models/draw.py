@@ -78,8 +78,8 @@ def _draw_rows(
     greedy = temperatures == 0
     for place, found in filters.items():
         logits = logits.index_copy(0, torch.tensor([place], device=logits.device), found.logits(logits[place])[None])
-    scaled = logits / torch.where(greedy, 1.0, temperatures)[:, None]
-    weights = scaled.sub_(scaled.amax(-1, keepdim=True)).exp_()  # unnormalised, the likeliest token 1
+    scaled = logits / torch.where(greedy, 1.0, temperatures)[:, None] if bool((temperatures != 1).any()) else logits
+    weights = (scaled - scaled.amax(-1, keepdim=True)).exp_()  # unnormalised, the likeliest token 1
     for place, found in filters.items():
         weights[place] = found.weights(weights[place])
     tokens = weights.argmax(-1) if bool(greedy.all()) else invert(weights, uniforms)
@@ -95,7 +95,8 @@ def invert(probabilities: Tensor, uniforms: Tensor) -> Tensor:
     (195 against 138 ms for 240 rows on 2 busy cores). A token of probability 0 is never picked.
     """
     rows, size = probabilities.shape
-    blocks = nn.functional.pad(probabilities, (0, -size % BLOCK)).view(rows, -1, BLOCK)
+    whole = nn.functional.pad(probabilities, (0, -size % BLOCK)) if size % BLOCK else probabilities
+    blocks = whole.view(rows, -1, BLOCK)
     totals = blocks.sum(-1).cumsum(-1)  # (R, V / BLOCK)
     target = uniforms[:, None] * totals[:, -1:]
     block = torch.searchsorted(totals, target, right=True).clamp_max(totals.shape[1] - 1)  # (R, 1)
