@@ -28,6 +28,7 @@ bench: $(VENV)/installed-bench
 	-$(BENCH)/training.py --what lora --data $(DATA) --out benchmarks/results
 	-$(BENCH)/training.py --what reward --data $(DATA) --out benchmarks/results
 	-$(BENCH)/training.py --what dpo --data $(DATA) --out benchmarks/results
+	-$(BENCH)/rollout.py --data $(DATA) --out benchmarks/results
 	-$(BENCH)/sampling.py --data $(DATA)/conversations/lima.json --out benchmarks/results
 	-$(BENCH)/sampling.py --against continuous --data $(DATA)/conversations/lima.json --out benchmarks/results
 	-test -e $(VENV)-vllm/installed && $(BENCH)/sampling.py --against vllm --peer-python $(VENV)-vllm/bin/python \
@@ -35,8 +36,8 @@ bench: $(VENV)/installed-bench
 	-$(BENCH)/tasks.py --data $(DATA) --precision checked --out benchmarks/results
 	-$(BENCH)/attention.py
 
-# No environment is made: torch for the GPU at hand is the machine's own. Each part has a limit, ten minutes in all, and what
-# fails stops none of the others.
+# No environment is made: torch for the GPU at hand is the machine's own. Each part has a limit, fifteen minutes in all, and
+# what fails stops none of the others.
 gpu: export PYTHONPATH = src:tests
 gpu: export CUBLAS_WORKSPACE_CONFIG = :4096:8
 gpu:
@@ -44,6 +45,8 @@ gpu:
 	-timeout 140 $(PYTHON) benchmarks/gpu.py --what sft --out benchmarks/results
 	-timeout 120 $(PYTHON) benchmarks/gpu.py --what sft --weights bfloat16 --out benchmarks/results
 	-timeout 120 $(PYTHON) benchmarks/gpu.py --what memory --out benchmarks/results
+	-timeout 150 $(PYTHON) benchmarks/gpu_sampling.py --out benchmarks/results
+	-timeout 120 $(PYTHON) benchmarks/gpu_sampling.py --against continuous --out benchmarks/results
 
 vllm: $(VENV)-vllm/installed
 	VLLM_LOGGING_LEVEL=ERROR PYTHONPATH=src:tests $(VENV)-vllm/bin/python -m pytest -q -rA -k vllm tests/test_engines.py

@@ -5,7 +5,7 @@
 An iteration draws `--copies` completions of each of `--prompts` prompts (HH), scores them, takes log-probabilities of
 the reference, advantages, and one optimizer step on all weights; each piece has other prompts. Ours multiplies in
 bfloat16 over float32 weights, and trains a value head besides; TRL is in pure bfloat16, at the fastest of the numbers
-of rows a pass that were tried on the first prompts. Loading is not timed.
+of rows that were tried on the first prompts. Loading is not timed.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from typing import Any
 
 from alternate import Clock, Side, compared, parser, publish, serve, take_turns
 
-TRIED = (4, 16)
-"""TRL's rows a pass in the update."""
+TRIED = ((4, 32), (4, 64), (16, 64))
+"""TRL's rows a pass in the update, and rows that it draws at once. All 128 at once take four times as long: the cache of
+`generate` is copied at every token."""
 LEARNING_RATE, BETA = 1e-6, 0.01
 
 
@@ -92,7 +93,7 @@ class Theirs:
         self.model: Any = AutoModelForCausalLM.from_pretrained(chosen.model, dtype=torch.bfloat16)
         self.reward: Any = AutoModelForSequenceClassification.from_pretrained(chosen.reward_model, dtype=torch.bfloat16)
 
-    def iterate(self, prompts: list[Any], size: int) -> dict[str, Any]:
+    def iterate(self, prompts: list[Any], size: int, at_once: int) -> dict[str, Any]:
         """As `Ours.iterate`; the reference and the dataset are made before the clock starts."""
         import trl
         from datasets import Dataset
@@ -103,6 +104,7 @@ class Theirs:
             output_dir="unused",
             per_device_train_batch_size=size,
             gradient_accumulation_steps=rows // size,
+            steps_per_generation=min(at_once, rows) // size,
             num_generations=self.chosen.copies,
             max_completion_length=self.chosen.new,
             max_steps=1,
@@ -167,15 +169,17 @@ def main() -> None:
         sides = {"ours": Side(__file__, "ours", more)}
         pieces = [list(range(chosen.prompts * i, chosen.prompts * (i + 1))) for i in range(chosen.pieces)]
         tried = {}
-        for size in TRIED:
-            sides["theirs"] = Side(__file__, "theirs", more)
-            tried[size] = sides["theirs"].ask(prompts=pieces[0], size=size)["seconds"]
-            if size != TRIED[-1]:
-                sides["theirs"].close()
-        print(f"TRL, seconds of an iteration by rows a pass: {tried}", file=sys.stderr, flush=True)
-        size = min(tried, key=lambda rows: tried[rows])
+        for size, at_once in TRIED:
+            side = Side(__file__, "theirs", more)  # anew for each, or the memory would be that of the hungriest
+            tried[size, at_once] = side.ask(prompts=pieces[0], size=size, at_once=at_once)["seconds"]
+            side.close()
+        print(f"TRL, seconds of an iteration by rows a pass and at once: {tried}", file=sys.stderr, flush=True)
+        size, at_once = min(tried, key=lambda way: tried[way])
+        sides["theirs"] = Side(__file__, "theirs", more)
+        sides["theirs"].ask(prompts=pieces[0][:2], size=min(size, 4), at_once=at_once)
         sides["ours"].ask(prompts=pieces[0])
-        replies = take_turns(sides, [{"prompts": piece} for piece in pieces], {"ours": {}, "theirs": {"size": size}})
+        own = {"ours": {}, "theirs": {"size": size, "at_once": at_once}}
+        replies = take_turns(sides, [{"prompts": piece} for piece in pieces], own)
         for side in sides.values():
             side.close()
     import trl
@@ -184,7 +188,7 @@ def main() -> None:
     publish(
         {
             "benchmark": "rollout",
-            "peer_name": f"TRL {trl.__version__} RLOO, bfloat16, {size} rows a pass",
+            "peer_name": f"TRL {trl.__version__} RLOO, bfloat16, {size} rows a pass, {at_once} drawn at once",
             **compared(replies, rows * chosen.pieces, "completions"),
             "rows": rows,
             "mean_length": {who: sum(r["length"] for r in found) / len(found) for who, found in replies.items()},

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "gpu.py"
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
-def run(*words: str) -> dict[str, Any]:
+def run(*words: str, script: str = "gpu.py") -> dict[str, Any]:
     more = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), "--size", "tiny", *words], capture_output=True, text=True, env=os.environ | more
+        [sys.executable, str(BENCHMARKS / script), "--size", "tiny", *words], capture_output=True, text=True, env=os.environ | more
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
@@ -40,3 +40,11 @@ def test_memory_says_what_fits_beside_the_estimate():
     # Embedding 512 x 64; two layers of 64 x (64 + 32 + 32 + 64 + 3 x 128) and two norms of 64; a last norm.
     assert kinds["full"]["parameters"] == 512 * 64 + 2 * (64 * 576 + 2 * 64) + 64
     assert all(kind["fits"] and kind["estimate_bytes"] > 0 for kind in kinds.values())
+
+
+@pytest.mark.slow
+def test_both_sides_draw_as_many_tokens():
+    found = run("--rows", "16", "--new", "8", "--repeats", "2", script="gpu_sampling.py")
+    assert {"ours", "peer", "ratio", "peak_memory_ratio", "peer_name", "commit"} <= found.keys()
+    assert found["n"] == 2
+    assert found["ours"] > 0 and found["peer"] > 0
