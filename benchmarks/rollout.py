@@ -138,6 +138,17 @@ def answer(side: Any, prompts: list[Any], job: dict[str, Any]) -> dict[str, Any]
     return side.iterate([prompts[number] for number in job.pop("prompts")], **job)
 
 
+def fastest(more: list[str], prompts: list[int]) -> tuple[int, int]:
+    """Of the ways in `TRIED`."""
+    tried = {}
+    for size, at_once in TRIED:
+        side = Side(__file__, "theirs", more)  # anew for each, or the memory would be that of the hungriest
+        tried[size, at_once] = side.ask(prompts=prompts, size=size, at_once=at_once)["seconds"]
+        side.close()
+    print(f"TRL, seconds of an iteration by rows a pass and at once: {tried}", file=sys.stderr, flush=True)
+    return min(tried, key=lambda way: tried[way])
+
+
 def make_reward_model(model: str, folder: Path) -> None:
     """One with a head that has learnt nothing: as slow as any."""
     from camelid.models.model_settings import ModelSettings
@@ -155,6 +166,7 @@ def main() -> None:
     asked.add_argument("--new", type=int, default=64)
     asked.add_argument("--longest", type=int, default=256)
     asked.add_argument("--pieces", type=int, default=3)
+    asked.add_argument("--peer", nargs=2, type=int, metavar=("SIZE", "AT_ONCE"), help="TRL's best, where it is known")
     asked.add_argument("--reward-model", default="", help="made where it is not given")
     chosen = asked.parse_args()
     if chosen.side:
@@ -168,13 +180,7 @@ def main() -> None:
         more = [word for name in names for word in (f"--{name.replace('_', '-')}", str(getattr(chosen, name)))]
         sides = {"ours": Side(__file__, "ours", more)}
         pieces = [list(range(chosen.prompts * i, chosen.prompts * (i + 1))) for i in range(chosen.pieces)]
-        tried = {}
-        for size, at_once in TRIED:
-            side = Side(__file__, "theirs", more)  # anew for each, or the memory would be that of the hungriest
-            tried[size, at_once] = side.ask(prompts=pieces[0], size=size, at_once=at_once)["seconds"]
-            side.close()
-        print(f"TRL, seconds of an iteration by rows a pass and at once: {tried}", file=sys.stderr, flush=True)
-        size, at_once = min(tried, key=lambda way: tried[way])
+        size, at_once = chosen.peer or fastest(more, pieces[0])
         sides["theirs"] = Side(__file__, "theirs", more)
         sides["theirs"].ask(prompts=pieces[0][:2], size=min(size, 4), at_once=at_once)
         sides["ours"].ask(prompts=pieces[0])

@@ -17,7 +17,10 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 def run(*words: str, script: str = "gpu.py") -> dict[str, Any]:
     more = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     done = subprocess.run(
-        [sys.executable, str(BENCHMARKS / script), "--size", "tiny", *words], capture_output=True, text=True, env=os.environ | more
+        [sys.executable, str(BENCHMARKS / script), "--size", "tiny", *words],
+        capture_output=True,
+        text=True,
+        env=os.environ | more,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
