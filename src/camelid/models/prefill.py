@@ -20,8 +20,8 @@ PREFILL_TOKENS, PREFILL_TOKENS_GPU = 2048, 16384
 ALIKE = 0.6
 """Prompts stand side by side if the shortest has at least this share of the longest's tokens, "FREE_PADDING" apart."""
 FREE_PADDING = 2048
-"""Tokens of padding in a rectangle that cost less than a second rectangle would, whose operators are called in every
-layer of every step: some 250 microseconds, which is 4,000 padded tokens of eight samples."""
+"""Tokens of padding that cost no more than another rectangle, whose operators are called in every layer of every step.
+32 prompts of ShareGPT, eight samples, with 0, 1,024, 4,096, 16,384: 936, 997, 952, 953 tokens a second (n = 1)."""
 
 
 class Prefilled(NamedTuple):
