@@ -28,7 +28,9 @@ from completions_server import Completions
 from tiny import write_tiny_llama
 
 HAS_VLLM = importlib.util.find_spec("vllm") is not None
-needs_vllm = pytest.mark.skipif(not HAS_VLLM, reason="vLLM is not installed here; `make vllm` runs this with it")
+needs_vllm = pytest.mark.skipif(
+    not HAS_VLLM, reason="vLLM (3.4 GB) is not installed here; `make vllm` runs this in an environment that has it"
+)
 PROMPTS = [[5, 6, 7], [30, 31, 32, 33, 34, 35, 36, 37, 38, 39], [5, 6, 7, 40, 41]]
 SIZES: dict = {"hidden_size": 128, "num_attention_heads": 2, "num_key_value_heads": 1}
 EXACT = ModelSettings(precision="float32", lora_rank=0)
@@ -244,7 +246,7 @@ def test_what_is_wrong_with_a_server_is_said(folder):
     assert read_choice("<html>") is None
 
 
-@pytest.mark.skipif(HAS_VLLM, reason="vLLM is installed")
+@pytest.mark.skipif(HAS_VLLM, reason="what is said where vLLM is missing; here it is installed")
 def test_vllm_that_is_not_installed_is_named(folder):
     policy = Policy.load(folder, EXACT)
     with pytest.raises(ValueError, match=r"engine.kind=vllm needs vLLM.*set engine.kind=own"):
