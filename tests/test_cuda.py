@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from camelid.models import attention, compiling, varlen_attention
+from camelid.models import attention, compiling, replay, varlen_attention
 from camelid.models.batch import Row, make_batches
 from camelid.models.compute import choose_compute
 from camelid.models.model_settings import ModelSettings
@@ -125,6 +125,27 @@ def test_what_is_sampled_has_the_likelihood_that_training_sees(wide_llama):
         row = Row([*prompt, *sample.ids], [False] * len(prompt) + [True] * len(sample.ids))
         seen = policy.logprobs([row])[0][len(prompt) :].tolist()
         assert seen == pytest.approx(sample.logprobs, abs=1e-4)
+
+
+def test_recorded_steps_draw_what_steps_draw(wide_llama, monkeypatch):
+    """Rows that end and come, and room that grows: a step is recorded more than once."""
+    policy = Policy.load(wide_llama, ModelSettings(precision="float32"))
+    prompts = [list(range(60, 63 + 5 * i)) for i in range(6)]
+    how, made = Sampling(max_new_tokens=60, batch_rows=8), []
+    record = replay.record
+
+    def counted(step, tokens):
+        made.append(len(tokens))
+        return record(step, tokens)
+
+    monkeypatch.setattr(replay, "record", counted)
+    recorded = policy.sample(prompts, how, seed=1, num_samples=2)
+    assert len(made) > 1
+    monkeypatch.setattr(replay.Replay, "__call__", lambda self, step, state, tokens: step(tokens))
+    plain = policy.sample(prompts, how, seed=1, num_samples=2)
+    for a, b in zip((x for xs in recorded for x in xs), (x for xs in plain for x in xs), strict=True):
+        assert a.ids == b.ids
+        assert a.logprobs == pytest.approx(b.logprobs, abs=1e-4)
 
 
 @pytest.fixture

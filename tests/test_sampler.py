@@ -309,6 +309,6 @@ def test_a_token_of_probability_zero_is_never_drawn():
     logits[:, allowed] = torch.tensor([0.3, 1.1, -2.0, 0.7])
 
     lowest, highest = 0.0, 1 - 2**-24
-    drawn, logprobs, _ = draw(logits, torch.ones(2), torch.tensor([lowest, highest]), {})
+    drawn, logprobs, _ = draw(logits, [1.0, 1.0], [lowest, highest], {})
     assert drawn.tolist() == [3, 990]
     torch.testing.assert_close(logprobs, logits.log_softmax(-1)[[0, 1], drawn])

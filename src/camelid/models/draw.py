@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from camelid.functional.token_filters import penalise_repetition, top_k, top_p
+from camelid.models.compute import send
 from camelid.models.sampling import Sampling
 
 BLOCK = 256
@@ -54,7 +55,12 @@ class Drawn(NamedTuple):
 
 
 def draw(
-    logits: Tensor, temperatures: Tensor, uniforms: Tensor, filters: Mapping[int, Filter], *, with_model: bool = False
+    logits: Tensor,
+    temperatures: Sequence[float],
+    uniforms: Sequence[float],
+    filters: Mapping[int, Filter],
+    *,
+    with_model: bool = False,
 ) -> Drawn:
     """Tokens by inverting the distribution function at `uniforms` (R,).
 
@@ -73,17 +79,18 @@ def draw(
 
 
 def _draw_rows(
-    logits: Tensor, temperatures: Tensor, uniforms: Tensor, filters: Mapping[int, Filter]
+    logits: Tensor, temperatures: Sequence[float], uniforms: Sequence[float], filters: Mapping[int, Filter]
 ) -> tuple[Tensor, Tensor]:
-    greedy = temperatures == 0
+    heat, places = (send(torch.tensor(x), logits.device) for x in (temperatures, uniforms))
+    greedy = heat == 0
     for place, found in filters.items():
         logits = logits.index_copy(0, torch.tensor([place], device=logits.device), found.logits(logits[place])[None])
-    scaled = logits / torch.where(greedy, 1.0, temperatures)[:, None] if bool((temperatures != 1).any()) else logits
+    scaled = logits if all(t == 1 for t in temperatures) else logits / torch.where(greedy, 1.0, heat)[:, None]
     weights = (scaled - scaled.amax(-1, keepdim=True)).exp_()  # unnormalised, the likeliest token 1
     for place, found in filters.items():
         weights[place] = found.weights(weights[place])
-    tokens = weights.argmax(-1) if bool(greedy.all()) else invert(weights, uniforms)
-    if bool(greedy.any()):
+    tokens = invert(weights, places) if any(temperatures) else weights.argmax(-1)
+    if any(temperatures) and not all(temperatures):
         tokens = torch.where(greedy, weights.argmax(-1), tokens)
     return tokens, (weights.gather(-1, tokens[:, None])[:, 0] / weights.sum(-1)).log()
 

@@ -25,6 +25,7 @@ from camelid.models.cohort import Cohort
 from camelid.models.compute import send
 from camelid.models.draw import Filter, draw
 from camelid.models.prefill import prefill
+from camelid.models.replay import Replay
 from camelid.models.sampling import Sampling, wrong_prompt
 from camelid.models.trunk import Trunk
 from camelid.models.written import Decode, has_stop
@@ -106,6 +107,7 @@ class Engine:
         self.stop_ids = frozenset(stop_ids)
         self.places = places
         self.decode = decode
+        self.replay = Replay(trunk.compute.device)
         self.context: int = trunk.model.config.max_position_embeddings  # type: ignore[union-attr, assignment]
         self.added = 0
         self.waiting: deque[tuple[int, Request]] = deque()
@@ -173,12 +175,15 @@ class Engine:
     def _decode(self) -> Tensor:
         """States (R, H) after the newest token of every row."""
         cohorts = [group.cohort for group in self.groups]
-        ids = torch.cat([group.tokens for group in self.groups if group.tokens is not None])[None]
-        positions = send(torch.tensor([[place for cohort in cohorts for place in cohort.positions]]), ids.device)
-        hidden = self.trunk.forward(ids, positions, cohorts=cohorts)[0]
         for cohort in cohorts:
-            cohort.count += 1
-        return hidden
+            cohort.begin_step()
+
+        def step(ids: Tensor) -> Tensor:
+            positions = torch.cat([cohort.positions for cohort in cohorts])
+            return self.trunk.forward(ids[None], positions[None], cohorts=cohorts)[0]
+
+        ids = torch.cat([group.tokens for group in self.groups if group.tokens is not None])
+        return self.replay(step, [cohort.version for cohort in cohorts], ids)
 
     def _admit(self) -> list[Tensor]:
         """Begin with requests that wait, in their order, where places are free; the last states of their prompts."""
@@ -208,8 +213,7 @@ class Engine:
             logits = self.head(states)
         filters = {place: self._filter(row) for place, row in enumerate(rows) if row.sampling.changes_distribution}
         asked = any(row.sampling.model_logprobs for row in rows)
-        heat, places = (send(torch.tensor(x), states.device) for x in (temperatures, uniforms))
-        drawn = draw(logits, heat, places, filters, with_model=asked)
+        drawn = draw(logits, temperatures, uniforms, filters, with_model=asked)
         for group, own in zip(self.groups, drawn.tokens.split([len(group.rows) for group in self.groups]), strict=True):
             group.tokens = own
         found = torch.stack([x.double() for x in drawn]).T.tolist()  # a GPU is waited for once a step
