@@ -1,10 +1,10 @@
 """Memory and time that `camelid estimate` says beside what is then measured: every training stage at two sizes.
 
-    python benchmarks/estimates.py [--model smollm2-135m] [--only sft-lora ...] [--tokens 512 2048]
+    python benchmarks/estimates.py [--model smollm2-135m] [--only sft-lora ...] [--tokens 512 2048] [--out FOLDER]
 
-Each stage is a process of its own on the first rows of the starter set; memory is its peak resident set as the kernel
-counts it. Speed is probed just before, since a shared machine is another one each minute: the ratio of the seconds is
-that of one minute, no more. Prints a JSON line a run and a table.
+Each stage is a process of its own on the longest rows of the starter set, some steps of it; memory is its peak resident
+set as the kernel counts it. Speed is rehearsed just before, since a shared machine is another one each minute. Prints a
+JSON line a run and a table.
 """
 
 from __future__ import annotations
@@ -15,22 +15,23 @@ import os
 import subprocess
 import sys
 import tempfile
-from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import camelid
+from alternate import publish
 from camelid.models.loading import resolve_model
-from camelid.provenance import provenance
 from camelid.table import print_table
 
 STARTER = Path(camelid.__file__).parent / "starter"
 ROWS_A_THOUSAND_TOKENS = 8
-"""Of rows of some 200 tokens: a step has more than one micro-batch."""
+"""Of rows of some 150 tokens: a step has more than one micro-batch."""
+STEPS = 6
+"""An epoch."""
 
 
 class Case(NamedTuple):
-    """A stage, its files and settings; {n} is a number of rows and {t} the tokens of a micro-batch."""
+    """A stage, its files and settings; {n} is the number of rows of a step, of which there are `STEPS`."""
 
     stage: str
     inputs: dict[str, str]
@@ -49,13 +50,14 @@ CASES = {
     "sft-lora-checkpointed": Case("sft", SFT, ("model.checkpointing=always", "epochs=2", "batch_size={n}")),
     "reward-lora": Case("reward", PAIRS, ("held_out=0", "epochs=2", "batch_size={n}")),
     "reward-full": Case("reward", PAIRS, (*FULL, "held_out=0", "epochs=2", "batch_size={n}")),
+    "dpo-lora": Case("dpo", PAIRS, ("held_out=0", "epochs=2", "batch_size={n}")),
     "distill": Case("distill", TEXT, ("held_out=0", "epochs=2", "batch_size={n}")),
     "ppo": Case(
         "ppo",
         POLICY,
-        ("num_iterations=2", "batch_size={n}", "mini_batch_size={n}", "sampling.max_new_tokens=48"),
+        (f"num_iterations={STEPS}", "batch_size={n}", "mini_batch_size={n}", "sampling.max_new_tokens=48"),
     ),
-    "best": Case("best", POLICY, ("num_samples=2", "max_prompts={n}", "sampling.max_new_tokens=48")),
+    "best": Case("best", POLICY, ("num_samples=4", "sampling.max_new_tokens=48")),
 }
 
 
@@ -64,6 +66,7 @@ def main() -> None:
     parser.add_argument("--model", default="smollm2-135m")
     parser.add_argument("--only", nargs="+", default=list(CASES), choices=list(CASES))
     parser.add_argument("--tokens", nargs="+", type=int, default=[256, 1024], help="of a micro-batch")
+    parser.add_argument("--out", default="")
     arguments = parser.parse_args()
     results = []
     with tempfile.TemporaryDirectory() as scratch:
@@ -71,7 +74,7 @@ def main() -> None:
         for name in arguments.only:
             for tokens in arguments.tokens:
                 result = compare(name, CASES[name], tokens, files, Path(scratch))
-                print(json.dumps(result), flush=True)
+                publish(result, arguments.out)
                 results.append(result)
     columns = ("stage", "micro-batch", "estimated GB", "measured GB", "ratio", "estimated s", "measured s", "ratio ")
     rows = [[r["stage"], str(r["micro_batch_tokens"]), *map("{:.2f}".format, _figures(r))] for r in results]
@@ -81,10 +84,11 @@ def main() -> None:
 def compare(name: str, case: Case, tokens: int, files: dict[str, Path], scratch: Path) -> dict[str, Any]:
     """Estimate, run, measure."""
     number = max(ROWS_A_THOUSAND_TOKENS * tokens // 1000, 6)
+    rows = STEPS * number
     if "reward_model" in case.inputs and "reward" not in files:
         files["reward"] = reward_model(files["model"], scratch)
     here = files | {
-        kind: first_rows(file, number, scratch / f"{kind}-{number}.jsonl")
+        kind: first_rows(file, rows, scratch / f"{kind}-{rows}.jsonl")
         for kind, file in (
             ("demonstrations", "demonstrations"),
             ("preferences", "preferences"),
@@ -93,7 +97,7 @@ def compare(name: str, case: Case, tokens: int, files: dict[str, Path], scratch:
     }
     words = [f"--{given}={here[kind]}" for given, kind in case.inputs.items()]
     settings = (*case.settings, f"model.micro_batch_tokens={tokens}", "chat_format=chatml")
-    words += [word for text in settings for word in ("--set", text.format(n=number, t=tokens))]
+    words += [word for text in settings for word in ("--set", text.format(n=number))]
     estimate = json.loads(camelid_says(["estimate", case.stage, *words, "--json"])[0])["stages"][0]
     out, peak = camelid_says([case.stage, *words, "--out", str(scratch / f"{name}-{tokens}")])
     manifest = json.loads((Path(out.strip()) / "manifest.json").read_text())
@@ -101,15 +105,13 @@ def compare(name: str, case: Case, tokens: int, files: dict[str, Path], scratch:
         "benchmark": "estimates",
         "stage": name,
         "micro_batch_tokens": tokens,
-        "rows": number,
+        "rows": rows,
         "estimated_bytes": estimate["memory_bytes"],
         "measured_bytes": peak,
         "memory_ratio": round(estimate["memory_bytes"] / peak, 3),
         "estimated_seconds": estimate["seconds"],
         "measured_seconds": manifest["seconds"],
-        "machine": provenance()["machine"],
-        "commit": provenance()["commit"],
-        "date": date.today().isoformat(),
+        "seconds_ratio": round(estimate["seconds"] / max(manifest["seconds"], 0.01), 3),
     }
 
 

@@ -82,7 +82,7 @@ def test_layers_are_computed_again_only_where_the_memory_asks_for_it():
         cost = Cost(Device("one", False, 2, gigabytes * 1e9, 1e15, 1e12, 0.4))
         cost.load_for_training(SEVEN, model)
         cost.train(SEVEN, model, 1e6, with_head=5e5)
-        return cost.recomputed["layers"], cost.memory_bytes, cost.training
+        return cost.recomputed["layers"], cost.memory_bytes, cost.operations["adapters"]
 
     most, few, none = recomputed(24), recomputed(40), recomputed(200)
     assert most[0] > few[0] > none[0] == 0

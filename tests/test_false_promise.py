@@ -17,6 +17,7 @@ from camelid.plan import make_plan
 from camelid.recipes.false_promise import FalsePromise, stages
 from camelid.runs import execute, read_manifest
 from camelid.types import Message, Preference
+from even_rates import even_rates
 from real_data import DATA, needs_data
 from tiny import write_tiny_llama
 
@@ -134,7 +135,9 @@ def test_nothing_of_the_plan_is_unknown(plan):
     folder, wanted = plan
     from camelid.models.probe import Speed
 
-    lines, _ = make_plan(wanted, folder / "planned", lambda shape, precision: Speed(1e12, 2, "bfloat16", "cpu"))
+    lines, _ = make_plan(
+        wanted, folder / "planned", lambda shape, precision: Speed(1e12, 2, "bfloat16", "cpu", rates=even_rates(1e12))
+    )
     assert {line.state for line in lines} == {"to do"}
     assert len({line.stage.name for line in lines}) == len(lines)
     assert sum(line.seconds for line in lines) > 0

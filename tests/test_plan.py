@@ -3,11 +3,12 @@
 import copy
 import importlib
 import json
+from dataclasses import replace
 
 import pytest
 
 from camelid.collect.stage import ImportSettings, import_data
-from camelid.cost_figures import FIXED_ROWS, MODEL_SECONDS, SAMPLING_SHARE, SCORING_SHARE, TRAINING_SHARE
+from camelid.cost_figures import MODEL_SECONDS
 from camelid.costs import Cost, Drawing
 from camelid.estimates import TABLE
 from camelid.expected import Rows
@@ -17,6 +18,7 @@ from camelid.plan import make_plan, print_plan
 from camelid.runs import Output, Settings, Stage, execute, finished_stages
 from camelid.table import shown_count, shown_seconds
 from camelid.types import Conversation, Message, Preference, Prompt, write_records
+from even_rates import even_rates
 
 SMOLLM2 = {
     "hidden_size": 576,
@@ -48,7 +50,8 @@ def model_folder(path, **changes):
 def speed(operations_per_second=1e12):
     """A probe that measures nothing."""
     measured = pytest.importorskip("camelid.models.probe").Speed
-    return lambda shape, precision: measured(operations_per_second, 2, "bfloat16", "cpu")
+    rates = even_rates(operations_per_second)
+    return lambda shape, precision: measured(operations_per_second, 2, "bfloat16", "cpu", rates=rates)
 
 
 def question(text):
@@ -112,7 +115,7 @@ def test_scoring():
     cost = Cost(CPU)
     cost.score(TINY, 100, with_head=10)
     # 2 x (100 tokens x 288 weights + 10 tokens x 40 weights) = 58,400
-    assert cost.operations == pytest.approx(58_400 / SCORING_SHARE)
+    assert cost.operations == {"scoring": 57_600, "scoring head": 800}
     assert (cost.scored_tokens, cost.trained_tokens, cost.sampled_tokens) == (100, 0, 0)
 
 
@@ -129,25 +132,37 @@ def test_training(rank, first_layer, trunk):
     cost = Cost(CPU)
     cost.train(TINY, trunk_settings(lora_rank=rank, lora_first_layer=first_layer), 100, with_head=10)
     # The head: logits forward, again in the backward pass, and the gradient of the hidden state, 2 x 40 each.
-    assert cost.operations == pytest.approx((100 * trunk + 10 * 6 * 40) / TRAINING_SHARE)
+    kind = "adapters" if rank else "full"
+    assert cost.operations == {kind: 100 * trunk, f"{kind} head": 10 * 6 * 40}
     assert cost.trained_tokens == 100
 
 
-def test_sampling_pays_the_fixed_rows_once_a_batch():
+def test_optimizer_steps_are_counted_where_their_size_is_known():
+    full = pytest.importorskip("camelid.models.model_settings").ModelSettings(lora_rank=0)
+    cost = Cost(CPU)
+    cost.train(TINY, full, 100, step_tokens=25)
+    assert cost.updated == 4 * 328  # four steps, each over 288 numbers of the trunk and 40 of the head
+    rates = even_rates(1e12)._replace(update=1e-3)
+    timed = Cost(replace(CPU, rates=rates), operations=cost.operations, updated=cost.updated)
+    assert timed.total_seconds == pytest.approx(1.312 + 100 * 6 * 288 / 1e12)
+
+
+def test_sampling_pays_a_step_once_a_batch():
     sampling = pytest.importorskip("camelid.models.sampling").Sampling
+    rates = even_rates(1e6, fixed_rows=32)
 
     def decoding(**more):
-        cost = Cost(CPU)
+        cost = Cost(replace(CPU, rates=rates))
         cost.sample(TINY, sampling(max_new_tokens=5, batch_rows=40), 20, 7, **more)
-        prefill = Cost(CPU)
+        prefill = Cost(replace(CPU, rates=rates))
         prefill.score(TINY, 20 * 7, with_head=cost.sampled_tokens / 5)
-        return cost.sampled_tokens, (cost.operations - prefill.operations) * SAMPLING_SHARE
+        return cost.sampled_tokens, (cost.total_seconds - prefill.total_seconds) * 1e6
 
-    # 5 steps of 2 x (288 + 40) operations a row
-    assert decoding() == (100, pytest.approx((20 + FIXED_ROWS) * 5 * 656))
-    assert decoding(calls=4) == (100, pytest.approx((20 + 4 * FIXED_ROWS) * 5 * 656))
+    # 5 steps of 2 x (288 + 40) operations a row, and of 32 rows' besides
+    assert decoding() == (100, pytest.approx((20 + 32) * 5 * 656))
+    assert decoding(calls=4) == (100, pytest.approx((20 + 4 * 32) * 5 * 656))
     # 60 rows at most 40 at a time, though all were asked for in one call
-    assert decoding(copies=3) == (300, pytest.approx((60 + 1.5 * FIXED_ROWS) * 5 * 656))
+    assert decoding(copies=3) == (300, pytest.approx((60 + 1.5 * 32) * 5 * 656))
 
 
 def test_memory_is_the_peak_of_what_is_held_at_one_time():
@@ -410,6 +425,27 @@ def test_the_probe_measures_this_machine():
     assert 0 <= measured.share_of_cores <= 1
     # At least a million multiplications a second, at most more than any machine has.
     assert 1e6 < measured.operations_per_second < 1e17
+    rates = measured.rates
+    kinds = {"full", "adapters", "scoring"}
+    assert set(rates.operations) == {*kinds, *(f"{kind} head" for kind in kinds), "attention"}
+    assert all(1e3 < rate < 1e17 for rate in rates.operations.values())
+    assert rates.update > 0
+    assert rates.step >= 0 and rates.head >= 0
+    assert rates.step + 1000 * rates.step_row > 0 and rates.head + 1000 * rates.head_row > 0
+
+
+def test_a_rehearsal_is_small_whatever_the_model():
+    """No model's layers take more than a few times the weights of SmolLM2's to rehearse, and they keep their make."""
+    from camelid.models.loading import SIZES
+    from camelid.models.rehearsal import VOCABULARY, WEIGHTS, _reduced
+
+    for folder in SIZES.iterdir():
+        shape = Shape.read(folder)
+        small = _reduced(shape)
+        assert small.trunk_parameters < 3 * WEIGHTS, folder
+        assert (small.head_width, small.heads / small.kv_heads) == (shape.head_width, shape.heads / shape.kv_heads)
+        assert small.intermediate / small.hidden == pytest.approx(shape.intermediate / shape.hidden, rel=0.01)
+        assert 1 <= small.layers <= shape.layers and small.vocabulary <= VOCABULARY
 
 
 @pytest.mark.parametrize(
@@ -439,7 +475,7 @@ def test_a_busy_machine_is_said_to_be_one(tmp_path, capsys):
     from camelid.plan_shown import plan_json, print_lines
 
     def said(share):
-        measured = Speed(1e12, 2, "bfloat16", "cpu", None, share)
+        measured = Speed(1e12, 2, "bfloat16", "cpu", None, share, even_rates(1e12))
         lines, speeds = make_plan(best_plan(tmp_path), tmp_path / "run", lambda shape, precision: measured)
         print_lines(lines, speeds)
         assert plan_json(lines, speeds)["seconds_within_factor"]["stage"] == STAGE_WITHIN

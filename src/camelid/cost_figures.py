@@ -7,16 +7,6 @@ from typing import NamedTuple
 
 from camelid.models.shape import Shape
 
-SCORING_SHARE = 0.5
-"""A forward pass: 1,000 tokens a second of 212 MFLOP each, without the head."""
-TRAINING_SHARE = 0.4
-"""Forward and backward: 330 tokens a second of 524 MFLOP each (adapters on all layers, head at 6 tokens of 10)."""
-SAMPLING_SHARE = 0.47
-"""Decoding: 269 MFLOP a token, the fixed rows below counted too. Mean of 12 steps of SmolLM2 behind prompts of 60
-tokens, by a scratch script on a quiet machine at 380 to 417 GFLOP/s: 1 row 50 ms, 16 86, 64 134, 128 251, 256 407;
-said are 45, 72, 132, 233, 401. Eight samples a prompt take less than is said: 256 rows 344 ms, 512 671."""
-FIXED_ROWS = 32
-"""A decoding step of R rows takes as long as R + 32 rows' arithmetic: weights are read however few rows there are."""
 FULLEST = 1.5
 """The fullest step over the mean one: a short last batch joins the one before (`train.common.batches`), and some draws
 are longer. Rows are known by their mean length alone."""

@@ -1,9 +1,9 @@
 """What training, scoring and sampling cost: operations and memory of each, by a model's shape. Imports no torch.
 
-Operations are counted exactly (2 a weight and token). Here they are divided by the share of the machine's matrix speed
-that the work was measured to reach: on 2 cores with AVX512-BF16 and SmolLM2-135M in bfloat16, where the probe gives 430
-GFLOP/s. For a device that is not here they are divided by its peak times a utilisation, and what sampling reads by its
-bandwidth. What is not known, such as the tokens of a file that was not given, is NaN and makes NaN of what it is in.
+Operations are counted exactly (2 a weight and token). Here they are divided by what this machine reached of each kind
+in a rehearsal (`models/rehearsal.py`). For a device that is not here they are divided by its peak times a utilisation,
+and what sampling reads by its bandwidth. What is not known, such as the tokens of a file that was not given, is NaN and
+makes NaN of what it is in.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from camelid import cost_figures as figures
 from camelid.cost_figures import Drawing, file_seconds, larger
-from camelid.models.devices import READING, Device
+from camelid.models.devices import READING, Device, Rates
 from camelid.models.memory import LOGIT_ROWS, Training, head_rows
 from camelid.models.shape import Shape
 
@@ -32,12 +32,17 @@ class Cost:
     sampled_tokens: float = 0.0
     scored_tokens: float = 0.0
     """Tokens that went through a model without being trained on or drawn."""
-    training: float = 0.0
-    scoring: float = 0.0
-    sampling: float = 0.0
-    """Operations of each."""
-    fixed: float = 0.0
-    """Operations that would take as long as sampling's steps take besides their rows' arithmetic."""
+    operations: dict[str, float] = field(default_factory=dict)
+    """Of each kind that `Rates` tells; those of "sampling" in layers and head together."""
+    updated: float = 0.0
+    """Numbers that optimizer steps change, over all steps."""
+    steps: float = 0.0
+    """Decoding steps, times the weights of the layers that each reads."""
+    step_rows: float = 0.0
+    """The rows in them, times these weights."""
+    head_steps: float = 0.0
+    head_rows: float = 0.0
+    """The same of the head."""
     read_bytes: float = 0.0
     """Weights and cache that sampling reads."""
     seconds: float = 0.0
@@ -54,24 +59,25 @@ class Cost:
     """`layers` that are computed again in the backward pass, and of how many `of`; empty where nothing trains."""
 
     @property
-    def operations(self) -> float:
-        """Operations, each divided by its share: what the probe of this machine would have done in the same time."""
-        sampling = (self.sampling + self.fixed) / figures.SAMPLING_SHARE
-        return self.training / figures.TRAINING_SHARE + self.scoring / figures.SCORING_SHARE + sampling
-
-    @property
     def total_seconds(self) -> float:
         """All of it; NaN where it is not known."""
-        here, speed = self.device, self.device.operations_per_second
-        if not any((self.training, self.scoring, self.sampling)):
+        here = self.device
+        if not any(self.operations.values()):
             return self.seconds
-        if speed is None:
+        if here.rates is not None:
+            return self.seconds + self._seconds_at(here.rates)
+        if here.operations_per_second is None or here.utilisation is None:
             return math.nan
-        if here.utilisation is None:
-            return self.seconds + self.operations / speed
-        reading = self.read_bytes / (READING * (here.bytes_per_second or math.nan)) if self.sampling else 0.0
-        reached = speed * here.utilisation
-        return self.seconds + (self.training + self.scoring) / reached + larger(reading, self.sampling / reached)
+        reached = here.operations_per_second * here.utilisation
+        others = sum(number for kind, number in self.operations.items() if kind != "sampling")
+        reading = self.read_bytes / (READING * (here.bytes_per_second or math.nan)) if self.read_bytes else 0.0
+        return self.seconds + others / reached + larger(reading, self.operations.get("sampling", 0.0) / reached)
+
+    def _seconds_at(self, rates: Rates) -> float:
+        worked = sum(number / rates.operations[kind] for kind, number in self.operations.items() if kind != "sampling")
+        decoded = self.steps * rates.step + self.step_rows * rates.step_row
+        drawn = self.head_steps * rates.head + self.head_rows * rates.head_row
+        return worked + decoded + drawn + self.updated * rates.update
 
     @property
     def memory_bytes(self) -> float:
@@ -133,8 +139,11 @@ class Cost:
         self.trained_tokens += tokens
         backward = training.layers / shape.layers * (2 if training.is_full else 1)  # full: gradients of the weights too
         again = recomputed / shape.layers
-        self.training += tokens * 2 * shape.trunk_parameters * (1 + backward + again)
-        self.training += with_head * 6 * shape.head_parameters  # its logits are computed again in the backward pass
+        kind = "full" if training.is_full else "adapters"
+        self.do(kind, tokens * 2 * shape.trunk_parameters * (1 + backward + again))
+        # Its logits are computed again in the backward pass, or the gradient of its weights besides.
+        self.do(f"{kind} head", with_head * 6 * shape.head_parameters)
+        self.updated += training.trained * (tokens / step_tokens)
 
     def sample(
         self,
@@ -152,16 +161,23 @@ class Cost:
         batch_rows = min(rows / calls, sampling.batch_rows) if rows == rows else float(sampling.batch_rows)
         self.sampled_tokens += rows * steps
         self._forward(shape, prompts * prompt_tokens, rows)
-        per_token = 2 * (shape.trunk_parameters + shape.head_parameters)
-        self.sampling += rows * steps * per_token
-        self.fixed += rows / batch_rows * figures.FIXED_ROWS * steps * per_token
-        weights = (shape.trunk_parameters + shape.head_parameters) * self.device.number_bytes
+        trunk, head, all_steps = shape.trunk_parameters, shape.head_parameters, rows / batch_rows * steps
+        self.do("sampling", 2 * rows * steps * (trunk + head))
+        self.steps += all_steps * trunk
+        self.step_rows += rows * steps * trunk
+        self.head_steps += all_steps * head
+        self.head_rows += rows * steps * head
+        weights = (trunk + head) * self.device.number_bytes
         cache_row = shape.cached_numbers * self.device.number_bytes
         # A prompt is there once for its rows, and read once for all of them.
-        self.read_bytes += rows / batch_rows * steps * weights
+        self.read_bytes += all_steps * weights
         self.read_bytes += rows * steps * (prompt_tokens / copies + steps / 2) * cache_row
         cache = batch_rows * (prompt_tokens / copies + steps) * cache_row
         self._work(cache + batch_rows * shape.vocabulary * figures.SCORED_LOGIT_BYTES)
+
+    def do(self, kind: str, operations: float) -> None:
+        """Operations of a kind that `Rates` tells."""
+        self.operations[kind] = self.operations.get(kind, 0.0) + operations
 
     def _training(self, shape: Shape, model: ModelSettings) -> Training:
         return Training.of(shape, model, self.device.number_bytes, on_cpu=self.device.on_cpu)
@@ -178,7 +194,8 @@ class Cost:
         return number
 
     def _forward(self, shape: Shape, tokens: float, with_head: float) -> None:
-        self.scoring += 2 * (tokens * shape.trunk_parameters + with_head * shape.head_parameters)
+        self.do("scoring", 2 * tokens * shape.trunk_parameters)
+        self.do("scoring head", 2 * with_head * shape.head_parameters)
 
     def _hold(self, shape: Shape, held: float) -> None:
         self.held_bytes += held

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from camelid.cost_figures import SCORING_SHARE
 from camelid.costs import Cost
 from camelid.expected import BYTES_A_TOKEN, Left, Reads, Rows
 from camelid.models.shape import Shape
@@ -14,9 +13,6 @@ from camelid.runs import Output
 
 DATA_SECONDS = 0.2
 """Reading, checking and writing some hundred documents."""
-ATTENTION_SHARE = 0.35
-"""Causal attention in float32 over 9,216 tokens beside the probe's bfloat16 products, on two cores (median of 3 runs on
-a busy machine: 0.36). Other estimates leave attention out, which is right for rows of some hundred tokens."""
 
 
 def split_documents(s: Any, reads: Reads, cost: Cost) -> Left:
@@ -73,9 +69,11 @@ def _windows(reads: Reads, length: int, most: int) -> float:
 
 
 def _attend(cost: Cost, shape: Shape, rows: float, length: int) -> None:
-    """Causal attention: two products over half of the pairs of tokens, so it grows with the square of the length."""
-    products = rows * shape.layers * 2 * length**2 * shape.heads * shape.head_width
-    cost.scoring += products * SCORING_SHARE / ATTENTION_SHARE
+    """Causal attention: two products over half of the pairs of tokens, so it grows with the square of the length.
+
+    Other estimates leave it out, which is right for rows of some hundred tokens.
+    """
+    cost.do("attention", rows * shape.layers * 2 * length**2 * shape.heads * shape.head_width)
 
 
 TABLE: dict[str, Callable[[Any, Reads, Cost], Left]] = {

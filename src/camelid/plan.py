@@ -1,9 +1,9 @@
 """What stages will do and cost, before they do anything: `camelid estimate`, and `camelid run RECIPE --dry-run`.
 
 Rows are counted in the files, or follow from the settings of the stages that will leave them; completions are taken to
-be as long as they may be. Here, time is operations over the machine's matrix speed, measured for a second when the
-first model is met; for a device that is not here, over its peak times a utilisation. Left out: downloads, and the work
-that a checkpoint will save.
+be as long as they may be. Here, time is operations over what this machine does a second, rehearsed for some seconds
+when the first model is met; for a device that is not here, over its peak times a utilisation. Left out: downloads, and
+the work that a checkpoint will save.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Devices:
             shape = reads.shape("model" if "model" in reads else "reward_model")
             self.speeds[precision] = self.probe(shape, precision)
         s = self.speeds[precision]
-        return Device("here", s.device == "cpu", s.number_bytes, s.memory_bytes, s.operations_per_second)
+        return Device("here", s.device == "cpu", s.number_bytes, s.memory_bytes, s.operations_per_second, rates=s.rates)
 
 
 def make_plan(

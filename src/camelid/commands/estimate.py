@@ -102,7 +102,7 @@ def _device(arguments: argparse.Namespace) -> Device | None:
         return find_device(arguments.device, arguments.utilisation)
     if arguments.utilisation is not None:
         raise ValueError("--utilisation is for a --device that is not here; this machine is measured")
-    say("measuring this machine for a second ...")
+    say("measuring this machine for some seconds ...")
     return None
 
 

@@ -10,7 +10,9 @@ that is stated with the answer, and `--utilisation` changes it.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 UTILISATION = 0.4
 """Share of the peak that training and scoring reach: nanochat's log says 0.41 to 0.46; ours is not measured yet."""
@@ -29,6 +31,23 @@ HERE_SLACK, CUDA_SLACK = 1.25, 1.1
 usual figure of torch's allocator, not measured by us."""
 
 
+class Rates(NamedTuple):
+    """How fast a machine did each kind of work in a rehearsal."""
+
+    operations: Mapping[str, float]
+    """Operations a second: full, adapters, scoring, each with its head as in "full head", and attention."""
+    step: float
+    """Seconds of a decoding step, a weight of the layers, however few rows there are."""
+    step_row: float
+    """Besides, for each row."""
+    head: float
+    """Seconds of head and draw, a weight of the head and step."""
+    head_row: float
+    """Besides, for each row."""
+    update: float = 0.0
+    """Seconds of an optimizer step, a number that trains."""
+
+
 @dataclass(frozen=True)
 class Device:
     """What costs turn into time with, and what they must fit."""
@@ -42,10 +61,12 @@ class Device:
     operations_per_second: float | None
     """Of matrix products in that format, peak or, here, measured."""
     bytes_per_second: float | None = None
-    """None here: the measured share of sampling holds the reading of weights."""
+    """None here: the rehearsal holds the reading of weights."""
     utilisation: float | None = None
-    """None: the shares that were measured here, in `costs`."""
+    """None here: there are `rates`."""
     source: str = ""
+    rates: Rates | None = field(default=None, hash=False)
+    """Of this machine."""
 
     @property
     def process_bytes(self) -> float:

@@ -1,4 +1,4 @@
-"""How fast this machine multiplies matrices of a model's own shapes: the measure from which a plan tells time."""
+"""How fast this machine multiplies matrices of a model's own shapes, and does all else: what a plan tells time from."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 import torch
 
 from camelid.models.compute import Precision, choose_compute
+from camelid.models.devices import Rates
 from camelid.models.recomputing import free_bytes
+from camelid.models.rehearsal import rehearse
 from camelid.models.shape import Shape
 
 ROWS, ROWS_GPU = 1024, 8192
@@ -27,10 +29,12 @@ class Speed(NamedTuple):
     """What is free; None where the system does not say."""
     share_of_cores: float = 1.0
     """How much of its threads' time this process had while it was measured; below 1 where other programs ran."""
+    rates: Rates | None = None
+    """Of each kind of work."""
 
 
 def probe(shape: Shape, precision: Precision, *, seconds: float = 1.0) -> Speed:
-    """Multiply with the matrices of one layer, over and over, for about so long."""
+    """Multiply with the matrices of one layer, over and over, for about so long; then rehearse each kind of work."""
     compute = choose_compute(precision)
     rows = ROWS if compute.device.type == "cpu" else ROWS_GPU
     kind: dict[str, Any] = {"device": compute.device, "dtype": compute.dtype}
@@ -49,13 +53,19 @@ def probe(shape: Shape, precision: Precision, *, seconds: float = 1.0) -> Speed:
         share = min((time.process_time() - worked) / (elapsed * torch.get_num_threads()), 1.0)
     # The fastest round: what else the machine is doing in this second says nothing about the hours to come.
     operations_per_second = 2 * rows * shape.layer_parameters / min(rounds)
-    precision_name = str(compute.dtype).removeprefix("torch.")
     try:
         free = free_bytes(compute.device)
     except ValueError:
         free = None
+    del layer
     return Speed(
-        operations_per_second, compute.dtype.itemsize, precision_name, compute.device.type, free, round(share, 2)
+        operations_per_second,
+        compute.dtype.itemsize,
+        str(compute.dtype).removeprefix("torch."),
+        compute.device.type,
+        free,
+        round(share, 2),
+        rehearse(shape, precision, operations_per_second, seconds=0.4 * seconds),
     )
 
 
