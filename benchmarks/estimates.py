@@ -18,8 +18,9 @@ import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import camelid
 from alternate import publish
+
+import camelid
 from camelid.models.loading import resolve_model
 from camelid.table import print_table
 
