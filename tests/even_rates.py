@@ -11,4 +11,4 @@ def even_rates(speed: float, fixed_rows: float = 0.0) -> Rates:
     """`speed`: operations a second. A decoding step takes as long as so many rows more would."""
     operations = dict.fromkeys([*KINDS, *(f"{kind} head" for kind in KINDS), "attention"], speed)
     row = 2 / speed
-    return Rates(operations, fixed_rows * row, row, fixed_rows * row, row)
+    return Rates(operations, {}, fixed_rows * row, row, fixed_rows * row, row)

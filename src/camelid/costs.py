@@ -34,6 +34,8 @@ class Cost:
     """Tokens that went through a model without being trained on or drawn."""
     operations: dict[str, float] = field(default_factory=dict)
     """Of each kind that `Rates` tells; those of "sampling" in layers and head together."""
+    passes: dict[str, float] = field(default_factory=dict)
+    """Of each kind, times the weights that a pass reads."""
     updated: float = 0.0
     """Numbers that optimizer steps change, over all steps."""
     steps: float = 0.0
@@ -75,6 +77,7 @@ class Cost:
 
     def _seconds_at(self, rates: Rates) -> float:
         worked = sum(number / rates.operations[kind] for kind, number in self.operations.items() if kind != "sampling")
+        worked += sum(number * rates.passes.get(kind, 0.0) for kind, number in self.passes.items())
         decoded = self.steps * rates.step + self.step_rows * rates.step_row
         drawn = self.head_steps * rates.head + self.head_rows * rates.head_row
         return worked + decoded + drawn + self.updated * rates.update
@@ -106,7 +109,7 @@ class Cost:
     ) -> None:
         """Look at `tokens`, at `with_head` of them with the output head, in micro-batches of `at_once`."""
         self.scored_tokens += tokens
-        self._forward(shape, tokens, with_head)
+        self._forward(shape, tokens, with_head, tokens / at_once)
         logits = LOGIT_ROWS * shape.vocabulary * figures.SCORED_LOGIT_BYTES if with_head else 0
         layer = Training(shape, self.device.number_bytes, 1, 0, self.device.on_cpu).layer_bytes(length)
         self._work(at_once * layer + logits)
@@ -139,11 +142,13 @@ class Cost:
         self.trained_tokens += tokens
         backward = training.layers / shape.layers * (2 if training.is_full else 1)  # full: gradients of the weights too
         again = recomputed / shape.layers
-        kind = "full" if training.is_full else "adapters"
-        self.do(kind, tokens * 2 * shape.trunk_parameters * (1 + backward + again))
+        kind, steps = "full" if training.is_full else "adapters", tokens / step_tokens
+        passes = steps * math.ceil(step_tokens / room) if 0 < step_tokens < math.inf else tokens / room
+        self._do(kind, tokens * 2 * shape.trunk_parameters * (1 + backward + again), passes * shape.trunk_parameters)
         # Its logits are computed again in the backward pass, or the gradient of its weights besides.
-        self.do(f"{kind} head", with_head * 6 * shape.head_parameters)
-        self.updated += training.trained * (tokens / step_tokens)
+        head_passes = passes * shape.head_parameters if with_head else 0.0
+        self._do(f"{kind} head", with_head * 6 * shape.head_parameters, head_passes)
+        self.updated += training.trained * steps
 
     def sample(
         self,
@@ -160,9 +165,9 @@ class Cost:
         steps = sampling.max_new_tokens
         batch_rows = min(rows / calls, sampling.batch_rows) if rows == rows else float(sampling.batch_rows)
         self.sampled_tokens += rows * steps
-        self._forward(shape, prompts * prompt_tokens, rows)
+        self._forward(shape, prompts * prompt_tokens, rows, rows / batch_rows)
         trunk, head, all_steps = shape.trunk_parameters, shape.head_parameters, rows / batch_rows * steps
-        self.do("sampling", 2 * rows * steps * (trunk + head))
+        self._do("sampling", 2 * rows * steps * (trunk + head))
         self.steps += all_steps * trunk
         self.step_rows += rows * steps * trunk
         self.head_steps += all_steps * head
@@ -175,9 +180,16 @@ class Cost:
         cache = batch_rows * (prompt_tokens / copies + steps) * cache_row
         self._work(cache + batch_rows * shape.vocabulary * figures.SCORED_LOGIT_BYTES)
 
-    def do(self, kind: str, operations: float) -> None:
-        """Operations of a kind that `Rates` tells."""
+    def attend(self, shape: Shape, rows: float, length: float) -> None:
+        """Causal attention of long rows: two products over half of the pairs of tokens.
+
+        It grows with the square of the length; of rows of some hundred tokens it is left out.
+        """
+        self._do("attention", rows * shape.layers * 2 * length**2 * shape.heads * shape.head_width)
+
+    def _do(self, kind: str, operations: float, weights_read: float = 0.0) -> None:
         self.operations[kind] = self.operations.get(kind, 0.0) + operations
+        self.passes[kind] = self.passes.get(kind, 0.0) + weights_read
 
     def _training(self, shape: Shape, model: ModelSettings) -> Training:
         return Training.of(shape, model, self.device.number_bytes, on_cpu=self.device.on_cpu)
@@ -193,9 +205,10 @@ class Cost:
         self.recomputed = {"layers": number, "of": training.layers}
         return number
 
-    def _forward(self, shape: Shape, tokens: float, with_head: float) -> None:
-        self.do("scoring", 2 * tokens * shape.trunk_parameters)
-        self.do("scoring head", 2 * with_head * shape.head_parameters)
+    def _forward(self, shape: Shape, tokens: float, with_head: float, passes: float) -> None:
+        self._do("scoring", 2 * tokens * shape.trunk_parameters, passes * shape.trunk_parameters)
+        head_passes = passes * shape.head_parameters if with_head else 0.0
+        self._do("scoring head", 2 * with_head * shape.head_parameters, head_passes)
 
     def _hold(self, shape: Shape, held: float) -> None:
         self.held_bytes += held

@@ -8,7 +8,6 @@ from typing import Any
 
 from camelid.costs import Cost
 from camelid.expected import BYTES_A_TOKEN, Left, Reads, Rows
-from camelid.models.shape import Shape
 from camelid.runs import Output
 
 DATA_SECONDS = 0.2
@@ -33,7 +32,7 @@ def uptrain(s: Any, reads: Reads, cost: Cost) -> Left:
     tokens = trained * s.window_tokens
     cost.load_for_training(shape, s.model)
     cost.train(shape, s.model, tokens, with_head=tokens)
-    _attend(cost, shape, 3 * trained + 2 * s.held_out, s.window_tokens)  # a backward pass is two forward ones
+    cost.attend(shape, 3 * trained + 2 * s.held_out, s.window_tokens)  # a backward pass is two forward ones
     held_out = 2 * s.held_out * s.window_tokens
     cost.score(shape, held_out, with_head=held_out)
     return {"model": shape}
@@ -45,7 +44,7 @@ def measure_positions(s: Any, reads: Reads, cost: Cost) -> Left:
     tokens = windows * s.window_tokens
     cost.load(shape)
     cost.score(shape, tokens, with_head=tokens, at_once=s.window_tokens)
-    _attend(cost, shape, windows, s.window_tokens)
+    cost.attend(shape, windows, s.window_tokens)
     return {}
 
 
@@ -66,14 +65,6 @@ def _windows(reads: Reads, length: int, most: int) -> float:
         tokens += file.stat().st_size / BYTES_A_TOKEN
     windows = max(tokens // length, 1)
     return min(windows, most or windows)
-
-
-def _attend(cost: Cost, shape: Shape, rows: float, length: int) -> None:
-    """Causal attention: two products over half of the pairs of tokens, so it grows with the square of the length.
-
-    Other estimates leave it out, which is right for rows of some hundred tokens.
-    """
-    cost.do("attention", rows * shape.layers * 2 * length**2 * shape.heads * shape.head_width)
 
 
 TABLE: dict[str, Callable[[Any, Reads, Cost], Left]] = {

@@ -36,6 +36,8 @@ class Rates(NamedTuple):
 
     operations: Mapping[str, float]
     """Operations a second: full, adapters, scoring, each with its head as in "full head", and attention."""
+    passes: Mapping[str, float]
+    """Besides, seconds of a pass of each, a weight that it reads: few tokens take longer than their operations."""
     step: float
     """Seconds of a decoding step, a weight of the layers, however few rows there are."""
     step_row: float

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from camelid.models import attention
-from camelid.models.batch import Row, make_batches
+from camelid.models.batch import Batch, Row, make_batches
 from camelid.models.compute import Compute, choose_compute
 from camelid.models.devices import Rates
 from camelid.models.draw import draw
@@ -52,45 +52,54 @@ def rehearse(shape: Shape, precision: Any, product_speed: float, *, seconds: flo
     attention.register()
     plain = _model(small, compute, compute.dtype).requires_grad_(False)
     decoding = _sampling(plain, small, compute, clock)
+    found: dict[str, tuple[float, float]] = {}
     with torch.no_grad():
-        operations = _passes("scoring", plain, small, compute, clock, factor=2)
+        found |= _passes("scoring", plain, small, compute, clock, factor=2)
     settings = ModelSettings(precision=precision, checkpointing="never", compile="never")
     prepare_training(plain, settings, seed=0)
-    operations |= _passes("adapters", plain, small, compute, clock, factor=4)
+    found |= _passes("adapters", plain, small, compute, clock, factor=4)
     del plain
     full = _model(small, compute, torch.float32)
     prepare_training(full, settings.model_copy(update={"lora_rank": 0}), seed=0)
-    operations |= _passes("full", full, small, compute, clock, factor=6)
+    found |= _passes("full", full, small, compute, clock, factor=6)
     updater = Updater(trained_parameters(full), OptimizerSettings())
 
     def update() -> None:
         updater.clip(1.0)
         updater.update(0.0)
 
+    operations = {kind: 1 / second for kind, (_, second) in found.items()}
     operations["attention"] = ATTENTION_SHARE * product_speed
-    return Rates(operations, *decoding, update=clock.time(update) / small.parameters)
+    passes = {kind: seconds for kind, (seconds, _) in found.items()}
+    return Rates(operations, passes, *decoding, update=clock.time(update) / small.parameters)
 
 
-def _passes(kind: str, model: Any, shape: Shape, compute: Compute, clock: _Clock, *, factor: int) -> dict[str, float]:
-    """Operations a second of layers and head; a weight and token need `factor` in a layer, in the head 6 or 2."""
+def _passes(
+    kind: str, model: Any, shape: Shape, compute: Compute, clock: _Clock, *, factor: int
+) -> dict[str, tuple[float, float]]:
+    """Of layers and of head: seconds of a pass, a weight; and of an operation.
+
+    A weight and token need `factor` operations in a layer, in the head 6, or 2 where nothing trains.
+    """
     trunk, head = Trunk(model.base_model, compute), model.get_output_embeddings()
-    number = (TOKENS if compute.device.type == "cpu" else TOKENS_GPU) // ROW_TOKENS
-    ids = torch.arange(number * ROW_TOKENS).remainder(shape.vocabulary).view(number, -1).tolist()
-    (batch,) = make_batches([[Row(row, [False] + [True] * (ROW_TOKENS - 1))] for row in ids], 1 << 30, compute.device)
-    tokens, trained = batch.ids.numel(), len(batch.trained)
-    states = trunk.hidden(batch).detach().requires_grad_()
-
-    def layers() -> None:
-        _backward(trunk.hidden(batch).float().sum())
-
-    def logits() -> None:
-        _backward(head_outputs(batch, states, head, None, compute, 1.0).logprobs.sum())
-
     head_factor = 6 if torch.is_grad_enabled() else 2
-    return {
-        kind: factor * tokens * shape.trunk_parameters / clock.time(layers),
-        f"{kind} head": head_factor * trained * shape.head_parameters / clock.time(logits),
-    }
+    most = (TOKENS if compute.device.type == "cpu" else TOKENS_GPU) // ROW_TOKENS
+    layers, heads = [], []
+    for rows in (1, most):
+        ids = torch.arange(rows * ROW_TOKENS).remainder(shape.vocabulary).view(rows, -1).tolist()
+        made = [[Row(row, [False] + [True] * (ROW_TOKENS - 1))] for row in ids]
+        (batch,) = make_batches(made, 1 << 30, compute.device)
+        states = trunk.hidden(batch).detach().requires_grad_()
+
+        def pass_layers(batch: Batch = batch) -> None:
+            _backward(trunk.hidden(batch).float().sum())
+
+        def pass_head(batch: Batch = batch, states: Tensor = states) -> None:
+            _backward(head_outputs(batch, states, head, None, compute, 1.0).logprobs.sum())
+
+        layers.append((factor * batch.ids.numel(), clock.time(pass_layers) / shape.trunk_parameters))
+        heads.append((head_factor * len(batch.trained), clock.time(pass_head) / shape.head_parameters))
+    return {kind: _line(*layers), f"{kind} head": _line(*heads)}
 
 
 def _backward(result: Tensor) -> None:
@@ -101,7 +110,8 @@ def _backward(result: Tensor) -> None:
 @torch.no_grad()
 def _sampling(model: Any, shape: Shape, compute: Compute, clock: _Clock) -> tuple[float, float, float, float]:
     """Seconds of a decoding step a weight of the layers, and of each row in it; the same of the head and the draw."""
-    trunk, head, found = Trunk(model.base_model, compute), model.get_output_embeddings(), []
+    trunk, head = Trunk(model.base_model, compute), model.get_output_embeddings()
+    steps, draws = [], []
     for rows in (FEW, MANY):
         prompts = [[(7 * i + k) % shape.vocabulary for k in range(PROMPT_TOKENS)] for i in range(rows // 4)]
         cohort = prefill(trunk, prompts, [4] * len(prompts), 1 << 20).cohort
@@ -119,15 +129,17 @@ def _sampling(model: Any, shape: Shape, compute: Compute, clock: _Clock) -> tupl
         def drawn(states: Tensor = states, rows: int = rows) -> None:
             draw(head(states), [1.0] * rows, [0.5] * rows, {})
 
-        found.append((clock.time(step) / shape.trunk_parameters, clock.time(drawn) / shape.head_parameters))
-    (few, few_head), (many, many_head) = found
-    return *_line(few, many), *_line(few_head, many_head)
+        steps.append((rows, clock.time(step) / shape.trunk_parameters))
+        draws.append((rows, clock.time(drawn) / shape.head_parameters))
+    return *_line(*steps), *_line(*draws)
 
 
-def _line(few: float, many: float) -> tuple[float, float]:
-    """Seconds of a step, and of a row in it; neither is below 0, whatever a busy machine has measured."""
-    row = max((many - few) / (MANY - FEW), 0.0)
-    return max(few - FEW * row, 0.0), row
+def _line(few: tuple[float, float], many: tuple[float, float]) -> tuple[float, float]:
+    """Seconds of nothing, and of one more, through two (amount, seconds); where a busy machine makes one of them
+    negative, all is taken to grow with the amount."""
+    each = (many[1] - few[1]) / (many[0] - few[0])
+    none = few[1] - few[0] * each
+    return (none, each) if none > 0 < each else (0.0, many[1] / many[0])
 
 
 def _model(shape: Shape, compute: Compute, dtype: torch.dtype) -> Any:
