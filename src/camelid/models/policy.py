@@ -17,6 +17,7 @@ from camelid.models.chat import load_chat_format
 from camelid.models.checkpointing import load_state, save_state
 from camelid.models.compiling import compile_where_it_pays
 from camelid.models.compute import Compute, choose_compute
+from camelid.models.copies import Copies
 from camelid.models.engine import Event
 from camelid.models.engines import Outside
 from camelid.models.loading import tokenizer_folder, weights_folder
@@ -59,6 +60,7 @@ class Policy:
         self.updates = 0
         """How often the weights have changed."""
         self.outside = Outside()
+        self.copies = Copies()
 
     @classmethod
     def load(
@@ -140,17 +142,18 @@ class Policy:
         seeds = [[derived_seed(seed, index, k) for k in range(num_samples)] for index in range(len(prompts))]
         if sampling.engine.kind != "own":
             return self.outside.sample(self, prompts, sampling, seeds=seeds, tick=tick)
-        return sample(
-            self.trunk,
-            self.model.get_output_embeddings(),
-            prompts,
-            sampling,
-            self.chat.stop_ids,
-            seeds=seeds,
-            tick=tick,
-            heard=heard,
-            decode=self.text_of,
-        )
+        with self.copies.applied(self, sampling):
+            return sample(
+                self.trunk,
+                self.model.get_output_embeddings(),
+                prompts,
+                sampling,
+                self.chat.stop_ids,
+                seeds=seeds,
+                tick=tick,
+                heard=heard,
+                decode=self.text_of,
+            )
 
     @torch.no_grad()
     def logprobs(self, rows: Sequence[Row], *, temperature: float = 1.0) -> list[Tensor]:

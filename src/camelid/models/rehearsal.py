@@ -139,7 +139,7 @@ def _line(few: tuple[float, float], many: tuple[float, float]) -> tuple[float, f
     negative, all is taken to grow with the amount."""
     each = (many[1] - few[1]) / (many[0] - few[0])
     none = few[1] - few[0] * each
-    return (none, each) if none > 0 < each else (0.0, many[1] / many[0])
+    return (none, each) if none > 0 and each > 0 else (0.0, many[1] / many[0])
 
 
 def _model(shape: Shape, compute: Compute, dtype: torch.dtype) -> Any:

@@ -13,48 +13,45 @@ but for that request.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from camelid.models.stand_ins import Forwards, gated_blocks, linear_layers, standing_in
+
 KERNEL = ("_linear_pointwise", "_reorder_linear_weight")
-SILU = ("SiLU", "SiLUActivation")
-"""Names of the activation that the kernel applies itself, in torch and in transformers."""
 
 
-@contextmanager
-def reordered(model: nn.Module, num_rows: int, products: torch.dtype | None = None) -> Iterator[None]:
-    """Inside, every linear layer of `model` multiplies with reordered weights; `num_rows` is what a pass will have.
+def reordered(model: nn.Module, num_rows: int, products: torch.dtype | None = None) -> AbstractContextManager[None]:
+    """Inside, every linear layer of `model` multiplies with reordered weights; arguments as of `reorder`."""
+    return standing_in(reorder(model, num_rows, products))
+
+
+def reorder(model: nn.Module, num_rows: int, products: torch.dtype | None = None) -> Forwards:
+    """What stands in for the linear layers of `model`; `num_rows` is what a pass will have.
 
     `products`: format of the products, None for that of the weights. Layers return what they were given.
     """
     changed: dict[nn.Module, Any] = {}
-    for layer in model.modules():
-        if type(layer) is nn.Linear and (products or _has_kernel(layer.weight)):
-            changed[layer] = _Linear(layer, num_rows, products or layer.weight.dtype)
-    for block in model.modules():
-        own: Any = [changed.get(getattr(block, name, block)) for name in ("gate_proj", "up_proj", "down_proj")]
-        if all(layer and layer.in_order for layer in own) and type(getattr(block, "act_fn", None)).__name__ in SILU:
+    for layer, weight, bias in linear_layers(model):
+        if products or _has_kernel(weight):
+            changed[layer] = _Linear(weight, bias, num_rows, products or weight.dtype)
+    for block, parts in gated_blocks(model):
+        own = [changed.get(part) for part in parts]
+        if all(layer and layer.in_order for layer in own):
             changed[block] = _GatedBlock(*own)
-    try:
-        for module, stand_in in changed.items():
-            module.forward = stand_in  # an attribute of the object, in front of the class's method
-        yield
-    finally:
-        for module in changed:
-            vars(module).pop("forward", None)
+    return changed
 
 
 class _Linear:
     """Stands in for a linear layer's `forward`."""
 
-    def __init__(self, layer: nn.Linear, num_rows: int, dtype: torch.dtype):
-        self.weight = layer.weight.detach().to(dtype)
-        self.bias = None if layer.bias is None else layer.bias.detach().to(dtype)
+    def __init__(self, weight: Tensor, bias: Tensor | None, num_rows: int, dtype: torch.dtype):
+        self.weight = weight.to(dtype)
+        self.bias = None if bias is None else bias.to(dtype)
         self.dtype = dtype
         self.in_order = _has_kernel(self.weight)
         if self.in_order:

@@ -15,7 +15,11 @@ class EngineSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     kind: Literal["own", "vllm", "server"] = "own"
-    """own: camelid's engine, over the trainer's own weights; vllm: vLLM in this process; server: `server` below."""
+    """own: camelid's engine; vllm: vLLM in this process; server: `server` below."""
+    weights: Literal["own", "packed", "int8"] = "own"
+    """own: the trainer's own, nothing is copied; packed: a copy in the order in which a CPU's kernel reads them, for
+    many rows; int8: a copy in eight bits, for a few rows on a CPU, such as a chat's. Copies are made anew after each
+    update."""
     cache_gigabytes: float = Field(default=2.0, gt=0)
     """vllm: memory for keys and values."""
     sleep: bool = True
