@@ -91,6 +91,7 @@ def main() -> None:
     asked.add_argument("--longest", type=int, default=512)
     asked.add_argument("--repeats", type=int, default=3)
     asked.add_argument("--places", type=int, default=512, help="rows that ours draws side by side")
+    asked.add_argument("--weights", default="own", choices=["own", "packed", "int8"], help="that ours draws with")
     asked.add_argument("--against", default="generate", choices=["generate", "continuous", "vllm"])
     asked.add_argument("--peer-python", default=sys.executable)
     chosen = asked.parse_args()
@@ -99,8 +100,8 @@ def main() -> None:
         theirs = Vllm if chosen.against == "vllm" else Transformers
         side = {"ours": Ours, "theirs": theirs}[chosen.side](chosen)
         return serve(partial(answer, side, prompts))
-    numbers = ("prompts", "copies", "new", "longest", "places")
-    more = [word for name in numbers for word in (f"--{name}", str(getattr(chosen, name)))]
+    names = ("prompts", "copies", "new", "longest", "places", "weights")
+    more = [word for name in names for word in (f"--{name}", str(getattr(chosen, name)))]
     more += ["--model", chosen.model, "--data", chosen.data, "--against", chosen.against]
     sides = {"ours": Side(__file__, "ours", more), "theirs": Side(__file__, "theirs", more, chosen.peer_python)}
     size = 0
@@ -139,6 +140,7 @@ def main() -> None:
     publish(
         {
             "benchmark": "sample",
+            "weights": chosen.weights,
             "peer_name": peer + (f", {size} rows" if size else ""),
             **compared(replies, 1, "tokens"),
             "ours": rates["ours"],

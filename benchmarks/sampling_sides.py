@@ -25,9 +25,10 @@ class Ours:
 
     def sample(self, prompts: list[list[int]], new: int, seed: int = 0) -> list[int]:
         """Tokens of each completion."""
-        from camelid.models.sampling import Sampling
+        from camelid.models.sampling import EngineSettings, Sampling
 
-        sampling = Sampling(max_new_tokens=new, batch_rows=self.chosen.places)
+        engine = EngineSettings(weights=self.chosen.weights)
+        sampling = Sampling(max_new_tokens=new, batch_rows=self.chosen.places, engine=engine)
         drawn = self.policy.sample(prompts, sampling, seed=seed, num_samples=self.chosen.copies)
         return [len(one.ids) for samples in drawn for one in samples]
 

@@ -30,7 +30,8 @@ def int8_weights(model: nn.Module, dtype: torch.dtype) -> Forwards:
     made: dict[nn.Module, Any] = {layer: Int8Linear(w, b, dtype) for layer, w, b in linear_layers(model)}
     # Blocks that are fused for training read their weights themselves, past their layers.
     for block, parts in gated_blocks(model):
-        made[block] = partial(_gated_block, *(made[part] for part in parts))
+        if all(part in made for part in parts):
+            made[block] = partial(_gated_block, *(made[part] for part in parts))
     return made
 
 

@@ -40,7 +40,7 @@ def reorder(model: nn.Module, num_rows: int, products: torch.dtype | None = None
         if products or _has_kernel(weight):
             changed[layer] = _Linear(weight, bias, num_rows, products or weight.dtype)
     for block, parts in gated_blocks(model):
-        own = [changed.get(part) for part in parts]
+        own: list[Any] = [changed.get(part) for part in parts]
         if all(layer and layer.in_order for layer in own):
             changed[block] = _GatedBlock(*own)
     return changed
