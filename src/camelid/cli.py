@@ -98,6 +98,9 @@ def _add_models(commands: Any) -> None:
     chat.add_argument("model", help="a run's folder, a model's folder or name")
     chat.add_argument("--temperature", type=float, default=0.7)
     chat.add_argument("--max-new-tokens", type=int, default=256)
+    chat.add_argument(
+        "--int8", action="store_true", help="weights of eight bits: a CPU answers sooner, a little coarser"
+    )
 
     mask = _command(commands, "show-mask", "models:show_mask", "print conversations, trained tokens coloured")
     mask.add_argument("model", help="model, or folder of a tokenizer")

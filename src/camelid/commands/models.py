@@ -55,7 +55,12 @@ def chat(arguments: argparse.Namespace) -> int:
         raise ValueError(f"no stage of {folder} has left a language model yet")
     from camelid.serve.chat import chat as talk
 
-    talk(model, temperature=arguments.temperature, max_new_tokens=arguments.max_new_tokens)
+    talk(
+        model,
+        temperature=arguments.temperature,
+        max_new_tokens=arguments.max_new_tokens,
+        weights="int8" if arguments.int8 else "own",
+    )
     return 0
 
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Literal
 
 from camelid.models.engine import Event
 from camelid.models.policy import Policy
-from camelid.models.sampling import Sampling
+from camelid.models.sampling import EngineSettings, Sampling
 from camelid.models.written import TextStream
 from camelid.types import Message
 
 
-def chat(model: Path, *, temperature: float, max_new_tokens: int) -> None:
+def chat(model: Path, *, temperature: float, max_new_tokens: int, weights: Literal["own", "int8"]) -> None:
     """Read a line, answer it, until end of input. `/reset` forgets the conversation, `/quit` ends it."""
     policy = Policy.load(model)
-    sampling = Sampling(temperature=temperature, max_new_tokens=max_new_tokens)
+    engine = EngineSettings(weights=weights)
+    sampling = Sampling(temperature=temperature, max_new_tokens=max_new_tokens, engine=engine)
     print(f"talking to {model}; /reset forgets, /quit ends", file=sys.stderr)
     messages: list[Message] = []
     turn = 0
