@@ -2,7 +2,8 @@
 
 import pytest
 
-from camelid.judges.cost import Cost, Price, actual_cost, estimate_tokens, expected_cost
+from camelid.judges.cost import Cost, actual_cost, estimate_tokens, expected_cost
+from camelid.models.prices import Price
 from camelid.models.remote import RemoteSettings
 from camelid.types import Message
 

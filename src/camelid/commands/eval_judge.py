@@ -11,7 +11,8 @@ from camelid import settings_text
 from camelid.commands import print_json, say
 from camelid.commands.judge_table import print_expected_cost, print_judged
 from camelid.evaluate.judged import JudgedSettings, cost_before, judge_answers, what_to_ask
-from camelid.judges.cost import Cost, Count, Price, estimate_tokens, read_price
+from camelid.judges.cost import Cost, Count, estimate_tokens
+from camelid.models.prices import Price, read_price
 from camelid.runs import Stage, execute
 from camelid.types import Messages
 

@@ -39,6 +39,14 @@ def read_completion(body: str) -> Completion | None:
     return Completion(text, model, reason, _usage(value.get("usage")), _first_token(choice.get("logprobs")))
 
 
+def usage(body: str) -> Usage | None:
+    """Tokens used, of any kind of answer; None where the server does not say."""
+    try:
+        return _usage(json.loads(body).get("usage"))
+    except (ValueError, AttributeError):
+        return None
+
+
 def _usage(value: Any) -> Usage | None:
     counts = [value.get(name) for name in Usage._fields] if isinstance(value, dict) else []
     whole = [n for n in counts if isinstance(n, int) and not isinstance(n, bool) and n >= 0]

@@ -1,21 +1,27 @@
 """Asking a server that takes JSON: retries with growing waits, several requests at once, errors that say what to mend.
 
+On request within the server's limits (`pace.py`), within a budget, and with a journal from which what was answered once
+is answered for ever after (`journal.py`).
+
 Left out: connections that are kept open (a reply takes far longer than a handshake). Standard library only; imports no
 torch. Where the key goes, and where not: `endpoint.py`.
 """
 
 from __future__ import annotations
 
-import json
 import random
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from camelid.models.endpoint import Answer, Endpoint
+from camelid.models.journal import Journal, key_of, written
+from camelid.models.pace import Pace
+from camelid.models.spending import Spending
 
 REJECTED = (400, 413, 422)
 """Statuses that speak of this one request, such as a prompt longer than the context window."""
@@ -46,6 +52,17 @@ class ServerSettings(BaseModel):
     """Wait before the first repetition; doubles with each, and up to as much again is added at random."""
     max_wait_seconds: float = Field(default=120.0, ge=0)
     """A server that asks to wait longer than this stops the work."""
+    requests_per_minute: float = Field(default=0.0, ge=0)
+    """The server's limit; 0 for none."""
+    tokens_per_minute: float = Field(default=0.0, ge=0)
+    """The server's limit on prompts and completions together; 0 for none."""
+    journal: str = ""
+    """An SQLite file of requests and raw answers: what has been answered is never asked again, by any run that names
+    the file. For servers whose model stays as it is."""
+    prices: str = ""
+    """A table of prices, a JSON file {"MODEL": {"input": USD, "output": USD}}, each for a million tokens."""
+    budget_usd: float = Field(default=0.0, ge=0)
+    """Nothing more is asked once so much is spent, the journal's earlier answers counted; 0 for no limit."""
 
 
 class Asked(NamedTuple, Generic[Found]):
@@ -54,6 +71,7 @@ class Asked(NamedTuple, Generic[Found]):
     found: Found | None
     """None where it was rejected."""
     attempts: int
+    """0 where the journal answered."""
     rejected: str = ""
     """Why the server will not take this one request, whoever asks and when."""
 
@@ -79,17 +97,22 @@ class Server(Generic[Found]):
         self.settings, self.read = settings, read
         address = settings.base_url.rstrip("/") + path
         self._endpoint = Endpoint(address, settings.key_variable, settings.timeout_seconds)
+        self.journal = Journal(Path(settings.journal)) if settings.journal else None
+        self.spending = Spending(settings.model, settings.prices, settings.budget_usd, self.journal)
+        self._pace = Pace(settings.requests_per_minute, settings.tokens_per_minute)
         self._stopping = threading.Event()
         self._sleep = sleep or self._stopping.wait
 
     def ask(self, body: Mapping[str, Any]) -> Asked[Found]:
         """The answer to `body` and `extra`. Raises RemoteError where asking again is of no use, or was of none."""
         s = self.settings
-        data = json.dumps({name: value for name, value in {**body, **s.extra}.items() if value is not None}).encode()
+        data = written({name: value for name, value in {**body, **s.extra}.items() if value is not None})
+        if (known := self._known(data)) is not None:
+            return Asked(known, 0)
         for attempt in range(1, s.max_retries + 2):
             wait = min(random.uniform(1, 2) * s.backoff_seconds * 2 ** (attempt - 1), s.max_wait_seconds)
             try:
-                answer = self._endpoint.post(data)
+                answer = self._post(data)
             except ConnectionError as error:
                 problem = str(error)
             else:
@@ -100,12 +123,44 @@ class Server(Generic[Found]):
                     return Asked(None, attempt, rejected=problem)
                 self._check_worth_asking_again(answer, problem)
                 if answer.retry_after is not None:  # and not all at the same moment again
+                    self._pace.pause(answer.retry_after)
                     wait = answer.retry_after + random.uniform(0, 1) * s.backoff_seconds
             if attempt <= s.max_retries:
-                self._sleep(wait)
-                if self._stopping.is_set():
-                    raise self._error("stopped while waiting to ask again", problem)
+                self._wait(wait, problem)
         raise self._error(f"given up after {attempt} attempts", problem)
+
+    def _known(self, data: str) -> Found | None:
+        """What the journal has. An answer that cannot be read is asked for again."""
+        if self.journal is None:
+            return None
+        body = self.journal.answer(key_of(self._endpoint.address, data))
+        return None if body is None else self.read(body)
+
+    def _post(self, data: str) -> Answer:
+        """One attempt, when pace and budget allow it, written down before and after."""
+        self.spending.check()
+        expected = self.spending.expected_tokens(data)
+        if (seconds := self._pace.place(expected)) > 0:
+            self._wait(seconds, "waiting for its turn")
+        key = key_of(self._endpoint.address, data)
+        if self.journal is not None:
+            self.journal.goes_out(key, self._endpoint.address, data)
+        try:
+            answer = self._endpoint.post(data.encode())
+        except ConnectionError:
+            self._pace.settle(expected, 0)
+            raise
+        used = self.spending.used_tokens(data, answer)
+        if self.journal is not None:
+            self.journal.came_back(key, answer.status, answer.body, *used)
+        self.spending.add(*used)
+        self._pace.settle(expected, sum(used))
+        return answer
+
+    def _wait(self, seconds: float, problem: str) -> None:
+        self._sleep(seconds)
+        if self._stopping.is_set():
+            raise self._error("stopped while waiting", problem)
 
     def ask_each(
         self, requests: Iterable[tuple[Name, Mapping[str, Any]]], record: Callable[[Name, Asked[Found]], None]
@@ -116,7 +171,6 @@ class Server(Generic[Found]):
         """
         waiting, taking, recording = iter(requests), threading.Lock(), threading.Lock()
         errors: list[BaseException] = []
-        self._stopping.clear()
 
         def work() -> None:
             try:
@@ -138,6 +192,7 @@ class Server(Generic[Found]):
                     worker.result()
             finally:  # Ctrl-C arrives here, in the main thread
                 self._stopping.set()
+        self._stopping.clear()
         if errors:
             raise errors[0]
 

@@ -64,6 +64,11 @@ class ServerEngine:
 
     def refresh(self, save: Callable[[Path], None]) -> None:
         """As `SamplingEngine`. Raises RemoteError where the server cannot."""
+        if self.settings.server.journal:
+            raise RemoteError(
+                "the policy's weights have changed, and engine.server.journal has answers of the old ones: set it to "
+                "nothing where the policy trains"
+            )
         if not self.settings.exchange:
             raise RemoteError(
                 f"the policy's weights have changed, and {self.settings.server.base_url} has the old ones: set "
