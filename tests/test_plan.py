@@ -147,6 +147,25 @@ def test_optimizer_steps_are_counted_where_their_size_is_known():
     assert timed.total_seconds == pytest.approx(1.312 + 100 * 6 * 288 / 1e12)
 
 
+def test_passes_are_counted_by_the_steps_that_they_are_of():
+    model = pytest.importorskip("camelid.models.model_settings").ModelSettings(micro_batch_tokens=100)
+    rates = even_rates(1e12)._replace(passes={"adapters": 1e-3, "adapters head": 1e-2, "scoring": 1e-1})
+
+    def seconds(**more):
+        cost = Cost(replace(CPU, rates=rates))
+        cost.train(TINY, model, 1000, **more)
+        return cost.total_seconds
+
+    arithmetic = 1000 * 4 * 288 / 1e12
+    assert seconds() == pytest.approx(10 * 288e-3 + arithmetic)  # 1,000 tokens, 100 a pass
+    # Steps of 250 tokens are of three passes; the head's 40 numbers are read in each of all twelve.
+    assert seconds(step_tokens=250) == pytest.approx(12 * 288e-3 + arithmetic)
+    assert seconds(step_tokens=250, with_head=1e-9) == pytest.approx(12 * (288e-3 + 40e-2) + arithmetic)
+    scored = Cost(replace(CPU, rates=rates))
+    scored.score(TINY, 1000, at_once=500)
+    assert scored.total_seconds == pytest.approx(2 * 28.8 + 2000 * 288 / 1e12)
+
+
 def test_sampling_pays_a_step_once_a_batch():
     sampling = pytest.importorskip("camelid.models.sampling").Sampling
     rates = even_rates(1e6, fixed_rows=32)
