@@ -102,8 +102,8 @@ def _notes(lines: Sequence[Line], speeds: Sequence[Speed]) -> list[str]:
         f"Tokens: {BYTES_A_TOKEN:.0f} bytes of text each, {TOKENS_A_TURN} a turn; completions as long as they may be."
     ]
     notes += [
-        f"Time: each kind of work was rehearsed for some seconds in {speed.precision} on the {speed.device}, whose bare "
-        f"products ran at {speed.operations_per_second / 1e9:,.0f} GFLOP/s. On 2 CPU cores a stage took its time "
+        f"Time: each kind of work was rehearsed for some seconds in {speed.precision} on the {speed.device}, whose "
+        f"bare products ran at {speed.operations_per_second / 1e9:,.0f} GFLOP/s. On 2 CPU cores a stage took its time "
         f"within a factor of {STAGE_WITHIN}, a whole recipe within {WHOLE_WITHIN}; elsewhere they may be further off. "
         f"Of memory, a recipe's stages took up to {MEMORY_WITHIN} times their estimates."
         for speed in speeds
