@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from camelid.collect.stage import ImportSettings, import_data
-from camelid.cost_figures import MODEL_SECONDS
+from camelid.cost_figures import CHECKPOINT_BYTES_A_SECOND, MODEL_SECONDS
 from camelid.costs import Cost, Drawing
 from camelid.estimates import TABLE
 from camelid.expected import Rows
@@ -145,6 +145,18 @@ def test_optimizer_steps_are_counted_where_their_size_is_known():
     rates = even_rates(1e12)._replace(update=1e-3)
     timed = Cost(replace(CPU, rates=rates), operations=cost.operations, updated=cost.updated)
     assert timed.total_seconds == pytest.approx(1.312 + 100 * 6 * 288 / 1e12)
+
+
+def test_checkpoints_take_their_time():
+    full = pytest.importorskip("camelid.models.model_settings").ModelSettings(lora_rank=0)
+
+    def seconds(**more):
+        cost = Cost(replace(CPU, rates=even_rates(1e12)))
+        cost.train(TINY, full, 1000, step_tokens=100, **more)
+        return cost.total_seconds
+
+    # Ten steps, of which every fourth leaves 328 numbers with two moments, 12 bytes each.
+    assert seconds(checkpoint_every=4) - seconds() == pytest.approx(2 * 328 * 12 / CHECKPOINT_BYTES_A_SECOND)
 
 
 def test_passes_are_counted_by_the_steps_that_they_are_of():

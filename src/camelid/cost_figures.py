@@ -13,6 +13,12 @@ are longer. Rows are known by their mean length alone."""
 MODEL_SECONDS = 2.0
 """Loading a model of 135M parameters, or saving one and taking its checksum; for a larger one in proportion."""
 MEASURED_PARAMETERS = 135e6
+CHECKPOINT_BYTES_A_SECOND = 0.28e9
+"""Weights that train and their moments, written, forced to the disk and read again for their digests: 1.6 GB of
+SmolLM2's full weights took 5.7 s (n = 1). Disks differ."""
+FRESH_SECONDS_A_BYTE = 2.2e-9
+"""The first optimizer step makes moments and touches their memory: 3.4 s more than others, for 1.6 GB with the
+gradients (n = 1, on a virtual machine, where fresh memory is dear)."""
 
 USABLE = 0.9
 """Share of the free memory that activations may fill before layers are computed again (`models.recomputing`)."""

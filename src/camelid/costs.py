@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from camelid import cost_figures as figures
 from camelid.cost_figures import Drawing, file_seconds, larger
 from camelid.models.devices import READING, Device, Rates
-from camelid.models.memory import LOGIT_ROWS, Training, head_rows
+from camelid.models.memory import LOGIT_ROWS, MOMENT_BYTES, Training, head_rows
 from camelid.models.shape import Shape
 
 if TYPE_CHECKING:
@@ -103,6 +103,8 @@ class Cost:
         self._hold(shape, training.weight_bytes)
         self.held_bytes += training.optimizer_bytes + training.copied_bytes
         self.seconds += file_seconds(shape)  # saving what was trained
+        if self.device.on_cpu:
+            self.seconds += training.optimizer_bytes * figures.FRESH_SECONDS_A_BYTE
 
     def score(
         self, shape: Shape, tokens: float, *, with_head: float = 0.0, at_once: int = 1024, length: float = 256
@@ -124,11 +126,13 @@ class Cost:
         length: float = 256,
         step_tokens: float = math.inf,
         logit_bytes: float = 0.0,
+        checkpoint_every: float = math.inf,
     ) -> None:
         """Forward and backward over `tokens`; gradients of the activations end at the first adapted layer.
 
         `length`: of a segment, in tokens. `step_tokens`: those of an optimizer step, where they may be fewer than a
-        micro-batch has. `logit_bytes`: of a logit, where a loss needs more than a likelihood does.
+        micro-batch has. `logit_bytes`: of a logit, where a loss needs more than a likelihood does. `checkpoint_every`:
+        so many steps.
         """
         training, room = self._training(shape, model), model.micro_batch_tokens
         at_once = min(room, figures.FULLEST * step_tokens) if step_tokens == step_tokens else room
@@ -142,13 +146,15 @@ class Cost:
         self.trained_tokens += tokens
         backward = training.layers / shape.layers * (2 if training.is_full else 1)  # full: gradients of the weights too
         again = recomputed / shape.layers
-        kind, steps = "full" if training.is_full else "adapters", tokens / step_tokens
+        kind, steps = "full" if training.is_full else "adapters", tokens / step_tokens if step_tokens else 0.0
         passes = steps * math.ceil(step_tokens / room) if 0 < step_tokens < math.inf else tokens / room
         self._do(kind, tokens * 2 * shape.trunk_parameters * (1 + backward + again), passes * shape.trunk_parameters)
         # Its logits are computed again in the backward pass, or the gradient of its weights besides.
         head_passes = passes * shape.head_parameters if with_head else 0.0
         self._do(f"{kind} head", with_head * 6 * shape.head_parameters, head_passes)
         self.updated += training.trained * steps
+        checkpoints = steps // checkpoint_every * (4 + MOMENT_BYTES) * training.trained
+        self.seconds += checkpoints / figures.CHECKPOINT_BYTES_A_SECOND
 
     def sample(
         self,

@@ -50,12 +50,15 @@ def train_sft(s: Any, reads: Reads, cost: Cost) -> Left:
     trained, length = (rows.number - s.held_out) * s.epochs, min(rows.tokens, s.max_tokens)
     step, heads = s.batch_size * length, trained * rows.answer_tokens
     cost.load_for_training(shape, s.model)
-    cost.train(shape, s.model, trained * length, with_head=heads, length=length, step_tokens=step)
+    every = s.checkpoint_every
+    at = {"length": length, "step_tokens": step, "checkpoint_every": every}
+    cost.train(shape, s.model, trained * length, with_head=heads, **at)
     openings = (rows.number - s.held_out) * s.opening_epochs
     opening = rows.prompt_tokens + s.opening_tokens
     if s.opening_epochs:
         step, heads = 2 * s.batch_size * opening, openings * s.opening_tokens
-        cost.train(shape, s.model, openings * opening, with_head=heads, length=opening, step_tokens=step)
+        at = {"length": opening, "step_tokens": step, "checkpoint_every": every}
+        cost.train(shape, s.model, openings * opening, with_head=heads, **at)
     if s.held_out:
         held_out = 2 * s.held_out
         at_once = s.model.micro_batch_tokens
@@ -70,7 +73,7 @@ def train_reward(s: Any, reads: Reads, cost: Cost) -> Left:
     number = rows.number * {"all": 1.0, "unsafe": 0.37, "other": 0.63}[s.prompts]
     cost.load_for_training(shape, s.model)
     tokens, step = 2 * max(number - s.held_out, 0) * s.epochs * length, 2 * s.batch_size * length
-    cost.train(shape, s.model, tokens, length=length, step_tokens=step)
+    cost.train(shape, s.model, tokens, length=length, step_tokens=step, checkpoint_every=s.checkpoint_every)
     cost.score(shape, 2 * s.held_out * length, at_once=s.model.micro_batch_tokens)
     if "samples" in reads:
         samples = reads.rows("samples")

@@ -14,7 +14,7 @@ def train_dpo(s: Any, reads: Reads, cost: Cost) -> Left:
     shape, rows = reads.shape("model"), reads.rows("preferences")
     cost.load_for_training(shape, s.model)
     _score(s, shape, rows, 2 * (rows.number + s.held_out), cost)
-    _train(s, shape, rows, 2 * max(rows.number - s.held_out, 0), cost)
+    _train(s, shape, rows, 2 * max(rows.number - s.held_out, 0), 2 * s.batch_size, cost)
     return {"model": shape}
 
 
@@ -27,7 +27,7 @@ def train_kto(s: Any, reads: Reads, cost: Cost) -> Left:
     answers = Rows.join([pairs._replace(number=2 * (pairs.number - held_out)), *alone])
     cost.load_for_training(shape, s.model)
     _score(s, shape, answers, (2 + s.epochs) * answers.number + 4 * held_out, cost)
-    _train(s, shape, answers, answers.number, cost)
+    _train(s, shape, answers, answers.number, s.batch_size, cost)
     return {"model": shape}
 
 
@@ -36,9 +36,10 @@ def _score(s: Any, shape: Any, rows: Rows, number: float, cost: Cost) -> None:
     cost.score(shape, number * length, with_head=number * rows.answer_tokens, at_once=s.model.micro_batch_tokens)
 
 
-def _train(s: Any, shape: Any, rows: Rows, number: float, cost: Cost) -> None:
-    length = min(rows.tokens, s.max_tokens)
-    cost.train(shape, s.model, number * s.epochs * length, with_head=number * s.epochs * rows.answer_tokens)
+def _train(s: Any, shape: Any, rows: Rows, number: float, rows_a_step: int, cost: Cost) -> None:
+    length, heads = min(rows.tokens, s.max_tokens), number * s.epochs * rows.answer_tokens
+    at = {"step_tokens": rows_a_step * length, "checkpoint_every": s.checkpoint_every}
+    cost.train(shape, s.model, number * s.epochs * length, with_head=heads, length=length, **at)
 
 
 TABLE: dict[str, Callable[[Any, Reads, Cost], Left]] = {
