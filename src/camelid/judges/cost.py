@@ -12,9 +12,9 @@ from typing import Any
 
 from camelid.models.prices import Price
 from camelid.models.remote import RemoteSettings
+from camelid.models.spending import CHARACTERS_A_TOKEN, most_tokens
 from camelid.types import Messages
 
-CHARACTERS_A_TOKEN = 4
 Count = Callable[[Messages], int]
 
 
@@ -49,9 +49,7 @@ def expected_cost(asked: Iterable[Messages], remote: RemoteSettings, count: Coun
 
 def most_completion_tokens(remote: RemoteSettings) -> int | None:
     """The limit on a reply that the request will carry; None where `extra` has removed it."""
-    body = {"max_tokens": remote.max_tokens} | remote.extra
-    limits = [body.get(name) for name in ("max_completion_tokens", "max_tokens")]
-    return next((limit for limit in limits if isinstance(limit, int)), None)
+    return most_tokens({"max_tokens": remote.max_tokens} | remote.extra)
 
 
 def actual_cost(rows: Sequence[dict[str, Any]]) -> Cost:

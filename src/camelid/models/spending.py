@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from camelid.models.completion import usage
 from camelid.models.endpoint import Answer
@@ -13,6 +15,12 @@ from camelid.models.prices import read_price
 
 CHARACTERS_A_TOKEN = 4
 """A usual rule of thumb for English, where nobody has counted."""
+
+
+def most_tokens(body: Mapping[str, Any]) -> int | None:
+    """The limit on an answer that a request carries; None where there is none."""
+    limits = [body.get(name) for name in ("max_completion_tokens", "max_tokens")]
+    return next((limit for limit in limits if isinstance(limit, int)), None)
 
 
 class BudgetSpentError(RuntimeError):
@@ -53,10 +61,7 @@ class Spending:
 
     def expected_tokens(self, data: str) -> float:
         """Of prompt and completion at their most, before a request goes out."""
-        body = json.loads(data)
-        limits = [body.get(name) for name in ("max_completion_tokens", "max_tokens")]
-        most = next((limit for limit in limits if isinstance(limit, int)), 0)
-        return len(data) / CHARACTERS_A_TOKEN + most
+        return len(data) / CHARACTERS_A_TOKEN + (most_tokens(json.loads(data)) or 0)
 
     def used_tokens(self, data: str, answer: Answer) -> tuple[float, float]:
         """By the server's count, or by characters; none where it did not answer."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from camelid.models.fused import SILU
+from camelid.models.fused import is_gated_block
 from camelid.models.lora import LoraLinear
 
 Forwards = Mapping[nn.Module, Callable[[Tensor], Tensor]]
@@ -43,9 +43,9 @@ def linear_layers(model: nn.Module) -> Iterator[tuple[nn.Module, Tensor, Tensor 
 def gated_blocks(model: nn.Module) -> Iterator[tuple[nn.Module, tuple[Any, Any, Any]]]:
     """Feed-forward blocks that compute down(silu(gate(x)) * up(x)), as in Llama, with gate, up and down."""
     for block in model.modules():
-        parts = [getattr(block, name, None) for name in ("gate_proj", "up_proj", "down_proj")]
-        if all(isinstance(part, nn.Module) for part in parts) and type(getattr(block, "act_fn", None)).__name__ in SILU:
-            yield block, (parts[0], parts[1], parts[2])
+        if is_gated_block(block):
+            made: Any = block
+            yield block, (made.gate_proj, made.up_proj, made.down_proj)
 
 
 def _detached(bias: Tensor | None) -> Tensor | None:
