@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from camelid.costs import Cost
+from camelid.evaluate.safety.prompts import prompts_of
 from camelid.expected import Left, Reads, Rows
 from camelid.models.shape import Shape
+from camelid.types import Prompt
 
 DATA_SECONDS = 0.2
 """Reading, checking and writing some hundred rows."""
@@ -90,7 +93,10 @@ def pool_rounds(s: Any, reads: Reads, cost: Cost) -> Left:
 
 
 def evaluate_safety(s: Any, reads: Reads, cost: Cost) -> Left:
-    shape, prompts = reads.shape("model"), reads.rows("prompts").first(s.max_prompts)
+    shape = reads.shape("model")
+    given = reads.sources("prompts") if "prompts" in reads else []
+    parts = [_asked(source) if isinstance(source, Path) else reads.known.rows(source) for source in given]
+    prompts = (Rows.join(parts) if parts else reads.rows("prompts")).first(s.max_prompts)
     cost.load(shape)
     calls = max(prompts.number / s.prompts_a_chunk, 1)
     cost.sample(shape, s.sampling, prompts.number, prompts.prompt_tokens, calls=calls)
@@ -99,6 +105,11 @@ def evaluate_safety(s: Any, reads: Reads, cost: Cost) -> Left:
         heads = rows.number * rows.answer_tokens
         cost.score(shape, rows.number * rows.tokens, with_head=heads, at_once=s.model.micro_batch_tokens)
     return {}
+
+
+def _asked(file: Path) -> Rows:
+    """Prompts in any of the formats that the stage reads."""
+    return Rows.of([Prompt(prompt=messages) for messages, _ in prompts_of(file)])
 
 
 TABLE: dict[str, Callable[[Any, Reads, Cost], Left]] = {
