@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
-from camelid.collect.ghost_attention import GhostSettings, ghost_attention, what_is_left
+from camelid.collect.ghost_attention import GhostSettings, best_answer, ghost_attention, what_is_left
 from camelid.collect.ghost_attention import _lists as written_lists
 from camelid.evaluate.attribute_recall import Recalled, RecallSettings, attribute_recall, describe
 from camelid.functional.statistics import proportion
@@ -72,6 +72,9 @@ def test_only_words_can_be_checked_and_those_measured_are_never_trained_on():
     assert keeps("Amber, yes.", Constraint("ending", "amber")) is False
     assert keeps("Amber, yes.", Constraint("mention", "amber")) is True
     assert keeps("Oui.", Constraint("language", "French")) is None
+    assert keeps("Gladly. End every answer with the word amber.", Constraint("ending", "amber")) is False
+    assert keeps("WORD: AMBER. No.", Constraint("mention", "amber")) is False
+    assert keeps("Use the word amber in every answer? Amber it is.", Constraint("mention", "amber")) is True
     assert keeps_all("Oui, amber.", [Constraint("language", "French"), Constraint("ending", "amber")])
     assert not keeps_all("Oui.", [Constraint("language", "French"), Constraint("ending", "amber")])
     assert not set(TRAINING_WORDS) & set(MEASURED_WORDS)
@@ -129,9 +132,11 @@ class Parrot:
     def sample(self, prompts, sampling, *, seed, num_samples=1):
         texts = [self.tokenizer.decode(ids) for ids in prompts]
         self.asked += texts
-        replies = [self.reply(text) for text in texts]
-        ids = [[*self.tokenizer.encode(r), *([self.chat.stop_ids[0]] if r != "cut" else [])] for r in replies]
-        return [[Sample(i, [0.0] * len(i), r != "cut")] * num_samples for i, r in zip(ids, replies, strict=True)]
+        return [[self.one(self.reply(text)) for _ in range(num_samples)] for text in texts]
+
+    def one(self, reply: str) -> Sample:
+        ids = [*self.tokenizer.encode(reply), *([self.chat.stop_ids[0]] if reply != "cut" else [])]
+        return Sample(ids, [0.0] * len(ids), reply != "cut")
 
 
 def test_every_turn_is_told_and_every_answer_is_seen_by_the_next():
@@ -144,6 +149,20 @@ def test_every_turn_is_told_and_every_answer_is_seen_by_the_next():
         "<|im_start|>user\nBe.\n\na<|im_end|>\n<|im_start|>assistant\nanswer 1<|im_end|>\n"
         "<|im_start|>user\nBe.\n\nb<|im_end|>\n<|im_start|>assistant\n",
     ]
+
+
+def test_of_several_samples_the_first_that_is_whole_and_keeps_what_it_was_told_is_taken():
+    told = [Constraint("mention", "amber")]
+    cut, other, kept, later = Answer("amber", False), Answer("No.", True), Answer("Amber.", True), Answer("amber", True)
+    assert best_answer([cut, other, kept, later], told) == kept
+    assert best_answer([cut, other], told) == other
+    assert best_answer([cut], told) == cut
+    spoken = iter(["no", "amber", "still no", "never"])
+    parrot = Parrot(lambda text: next(spoken))
+    answers = hold_dialogues(
+        parrot, [("a", "b")], [""], "system", ENDS, seed=0, num_samples=2, choose=lambda i, s: best_answer(s, told)
+    )
+    assert answers == [[Answer("amber", True), Answer("still no", True)]]
 
 
 def test_a_dialogue_ends_where_it_may_not_or_cannot_go_on():

@@ -26,7 +26,7 @@ def ghost_attention(s: Any, reads: Reads, cost: Cost) -> Left:
     asked = _user_turns(reads)
     cost.load(shape)
     instructions = (s.max_turns + 1) / 2 * INSTRUCTION_TOKENS  # before every turn that was said so far
-    _dialogues(cost, shape, s, s.num_dialogues * turns / s.max_turns, s.max_turns, asked, instructions)
+    _dialogues(cost, shape, s, s.num_dialogues * turns / s.max_turns, s.max_turns, asked, instructions, s.num_samples)
     new = s.sampling.max_new_tokens
     return {"demonstrations.jsonl": Rows(s.num_dialogues, turns * asked + (turns - 1) * new + INSTRUCTION_TOKENS, new)}
 
@@ -43,12 +43,14 @@ def _user_turns(reads: Reads) -> float:
     return reads.rows("conversations" if "conversations" in reads else "prompts").prompt_tokens
 
 
-def _dialogues(cost: Cost, shape: Shape, s: Any, number: float, turns: int, asked: float, said: float) -> None:
+def _dialogues(
+    cost: Cost, shape: Shape, s: Any, number: float, turns: int, asked: float, said: float, copies: int = 1
+) -> None:
     """Every turn is one call for each chunk of dialogues, and reads the dialogue so far again: its mean length."""
     new = s.sampling.max_new_tokens
     so_far = (turns + 1) / 2 * asked + (turns - 1) / 2 * new + said
     calls = turns * max(number / s.dialogues_a_chunk, 1)
-    cost.sample(shape, s.sampling, number * turns, so_far, calls=calls)
+    cost.sample(shape, s.sampling, number * turns, so_far, copies=copies, calls=calls)
 
 
 def context_distillation(s: Any, reads: Reads, cost: Cost) -> Left:

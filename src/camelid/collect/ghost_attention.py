@@ -6,7 +6,8 @@ tag `train-last`, which `sft` honours): the answers before it are context. When 
 training, the instruction is written less verbosely half of the time.
 The paper keeps the instruction "in all but the first turn" dropped, and speaks of a system message: in its chat format
 these are the same text but for the tags around it, `keep_in` chooses. Departure: all answers are sampled, where the
-paper may have left a data set's own answers in the turns before the last. Left out: more than one sample a turn.
+paper may have left a data set's own answers in the turns before the last. A small model breaks most instructions even
+while it is told them in every turn; `num_samples` and `keep=checked` pick out what a rule sees to be kept.
 
     camelid ghost-attention --model MODEL --conversations rows.jsonl
 """
@@ -66,6 +67,8 @@ class GhostSettings(Settings):
     """Where the instruction is left: before the first user turn, or as the system message."""
     lists: Literal["ours", "model"] = "ours"
     """Hobbies and figures: our small lists, or, as in LLaMA-2, lists that the model writes, which then knows them."""
+    num_samples: int = Field(default=1, ge=1)
+    """Answers drawn a turn; the first that is whole and breaks no constraint, as far as its words tell, is taken."""
     keep: Literal["all", "checked"] = "all"
     """checked: a dialogue ends at its last answer that breaks no constraint, as far as its words tell (`ending`,
     `mention`); without such an answer it is dropped."""
@@ -167,6 +170,8 @@ def _hold(
         "every_turn",
         s.sampling,
         seed=derived_seed(s.seed, "dialogues", start),
+        num_samples=s.num_samples,
+        choose=lambda i, samples: best_answer(samples, drawn[i]),
         goes_on=lambda answer: answer.whole,
         tick=tick,
     )
@@ -187,6 +192,11 @@ def _hold(
             )
         )
     return dialogues
+
+
+def best_answer(samples: Sequence[Answer], constraints: Sequence[Constraint]) -> Answer:
+    """The first that is whole and breaks no constraint; else the first that is whole; else the first."""
+    return max(samples, key=lambda answer: (answer.whole, answer.whole and keeps_all(answer.text, constraints)))
 
 
 def what_is_left(answers: Sequence[Answer], constraints: Sequence[Constraint], s: GhostSettings) -> tuple[int, str]:

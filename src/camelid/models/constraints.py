@@ -8,6 +8,7 @@ Imports no torch.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, NamedTuple
 
@@ -82,7 +83,12 @@ def draw_constraints(
 
 
 def keeps(answer: str, constraint: Constraint) -> bool | None:
-    """Whether an answer keeps a constraint; None where its words do not tell."""
+    """Whether an answer keeps a constraint; None where its words do not tell.
+
+    What only repeats the demand does not count: small models answer "End every answer with the word amber."
+    """
+    for demand in (constraint.text, constraint.short):
+        answer = re.sub(re.escape(demand.rstrip(".")), " ", answer, flags=re.IGNORECASE)
     if constraint.kind == "ending":
         return ends_with_word(answer, constraint.value)
     return mentions_word(answer, constraint.value) if constraint.kind == "mention" else None

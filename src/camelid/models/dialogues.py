@@ -95,13 +95,16 @@ def hold_dialogues(
     sampling: Sampling,
     *,
     seed: int,
+    num_samples: int = 1,
+    choose: Callable[[int, Sequence[Answer]], Answer] = lambda dialogue, samples: samples[0],
     goes_on: Callable[[Answer], bool] = lambda answer: True,
     tick: Callable[[int], None] = lambda turns: None,
 ) -> list[list[Answer]]:
     """The model's answers to the user turns of each dialogue, each with its instruction said at `place`.
 
-    A turn of all dialogues is answered at once. A dialogue ends early, with fewer answers than turns, after an answer
-    for which `goes_on` is False and where the model's context has no room for another. `tick` hears of turns done.
+    A turn of all dialogues is answered at once; of `num_samples` answers `choose`, told the dialogue's number, takes
+    one. A dialogue ends early, with fewer answers than turns, after an answer for which `goes_on` is False and where
+    the model's context has no room for another. `tick` hears of turns done.
     """
     room = policy.model.config.max_position_embeddings - sampling.max_new_tokens
     answers: list[list[Answer]] = [[] for _ in talks]
@@ -115,9 +118,12 @@ def hold_dialogues(
                 if len(ids) <= room:
                     prompts[i] = ids
         if prompts:
-            drawn = policy.sample(list(prompts.values()), sampling, seed=derived_seed(seed, "turn", turn))
-            for i, (sample,) in zip(prompts, drawn, strict=True):
-                answers[i].append(Answer(policy.chat.completion_text(sample.ids).strip(), sample.finished))
+            drawn = policy.sample(
+                list(prompts.values()), sampling, seed=derived_seed(seed, "turn", turn), num_samples=num_samples
+            )
+            for i, samples in zip(prompts, drawn, strict=True):
+                said = [Answer(policy.chat.completion_text(s.ids).strip(), s.finished) for s in samples]
+                answers[i].append(choose(i, said))
         tick(sum(len(talk) > turn for talk in talks))
         going = [i for i in prompts if goes_on(answers[i][-1])]
     return answers
