@@ -29,9 +29,10 @@ from camelid.models.constraints import (
 )
 from camelid.models.dialogues import Answer, UserTurns, hold_dialogues, put_together
 from camelid.models.model_settings import ModelSettings
+from camelid.models.policy import Policy
 from camelid.models.sampling import Sample, Sampling
 from camelid.models.too_long import Lengths, row_limit
-from camelid.runs import Stage, execute, read_manifest
+from camelid.runs import Stage, derived_seed, execute, read_manifest
 from camelid.train.sft import SftSettings, demonstration_rows, train_sft
 from camelid.types import TRAIN_LAST, Conversation, Message, Prompt, read_records, write_records
 from preference_rows import run_stage
@@ -219,7 +220,21 @@ def held(tied_llama, tmp_path_factory):
     return stage, execute([stage], folder / "runs")["ghost"]
 
 
-def test_rows_tell_the_instruction_once_and_the_model_was_told_it_every_time(held):
+def test_the_model_was_told_the_instruction_in_every_turn(held, tied_llama):
+    _, path = held
+    first = [json.loads(line) for line in (path / "dialogues.jsonl").read_text().splitlines()][:4]  # one chunk
+    talks, said = [d["turns"] for d in first], [d["said"] for d in first]
+    policy = Policy.load(tied_llama, FLOAT)
+
+    def answers(place):
+        seed = derived_seed(0, "dialogues", 0)
+        return hold_dialogues(policy, talks, said, place, ENDS, seed=seed, goes_on=lambda answer: answer.whole)
+
+    given = [[Answer(*answer) for answer in d["answers"]] for d in first]
+    assert answers("every_turn") == given != answers("first_turn")
+
+
+def test_rows_tell_the_instruction_once(held):
     _, path = held
     rows = read_records(path / "demonstrations.jsonl", Conversation)
     dialogues = [json.loads(line) for line in (path / "dialogues.jsonl").read_text().splitlines()]
