@@ -1,4 +1,4 @@
-"""What the stages of a study of imitation will cost; as `estimates`, whose table takes this one in."""
+"""What the stages of studies will cost; as `estimates`, whose table takes this one in."""
 
 from __future__ import annotations
 
@@ -91,6 +91,20 @@ def train_distill(s: Any, reads: Reads, cost: Cost) -> Left:
     return {"model": student}
 
 
+def split_fold(s: Any, reads: Reads, cost: Cost) -> Left:
+    cost.seconds += DATA_SECONDS
+    rows = reads.rows("preferences").first(s.max_rows)
+    test = rows._replace(number=rows.number / s.folds)
+    return {"train.jsonl": rows._replace(number=rows.number - test.number), "test.jsonl": test}
+
+
+def evaluate_reward_model(s: Any, reads: Reads, cost: Cost) -> Left:
+    judge, pairs = reads.shape("reward_model"), reads.rows("preferences")
+    cost.load(judge)
+    cost.score(judge, 2 * pairs.number * pairs.tokens, at_once=s.micro_batch_tokens)
+    return {}
+
+
 def write_study(s: Any, reads: Reads, cost: Cost) -> Left:
     cost.seconds += PAGE_SECONDS
     return {}
@@ -110,6 +124,9 @@ TABLE: dict[str, Callable[[Any, Reads, Cost], Left]] = {
     "camelid.evaluate.imitation.ask.ask_facts": ask_facts,
     "camelid.evaluate.imitation.judge_check.check_judge": check_judge,
     "camelid.evaluate.imitation.study.write_study": write_study,
+    "camelid.evaluate.studies.conclude.conclude": write_study,
+    "camelid.evaluate.reward_models.evaluate_reward_model": evaluate_reward_model,
+    "camelid.curate.folds.split_fold": split_fold,
     "camelid.train.distill.train_distill": train_distill,
 }
 """By module and name of the stage's function."""
