@@ -65,7 +65,7 @@ def test_a_study_from_its_cells_to_its_page(tmp_path):
     folder = concluded(tmp_path, settings(), rows)
     study = json.loads((folder / "study.json").read_text())
     without = study["arms"]["without"]["measures"]
-    assert without["accuracy"]["by_seed"] == [0.5, 0.6]
+    assert without["accuracy"]["by_run"] == [0.5, 0.6]
     assert without["accuracy"]["value"] == pytest.approx(0.55)
     # The seeds' spread (variance 0.005, over two) beside the items' own error.
     assert without["accuracy"]["standard_error"] == pytest.approx(math.sqrt(0.01**2 + 0.005 / 2))
@@ -93,6 +93,14 @@ def test_arms_of_unlike_numbers_of_seeds_are_compared_as_wholes():
     assert found.value == pytest.approx(0.2)
     assert found.standard_error == pytest.approx(0.05)
     assert found.n == 50
+
+
+def test_folds_are_one_test_of_all_their_items():
+    folds = [normal(0.6, 0.04, 100), normal(0.9, 0.02, 300)]
+    found = joined(folds, folds=True)
+    assert found.value == pytest.approx((60 + 270) / 400)
+    assert found.standard_error == pytest.approx(math.hypot(4, 6) / 400)
+    assert found.n == 400
 
 
 def test_a_bare_number_of_one_seed_shows_nothing():

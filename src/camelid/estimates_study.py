@@ -22,6 +22,8 @@ OTHER_ITEM_TOKENS, HEAD_TOKENS = 100, 17
 """An item of a benchmark with all its choices, and how many of its tokens are scored."""
 JUDGED_TOKENS = 40, 120
 """An instruction of AlpacaEval and an answer to it."""
+RECORDED = 805
+"""Judgements of AlpacaEval in a file."""
 
 
 def hold_out(s: Any, reads: Reads, cost: Cost) -> Left:
@@ -35,7 +37,8 @@ def hold_out(s: Any, reads: Reads, cost: Cost) -> Left:
 
 def import_judgements(s: Any, reads: Reads, cost: Cost) -> Left:
     cost.seconds += DATA_SECONDS * len(reads.sources("judgements"))
-    return {"train.jsonl": Rows(s.max_rows, *JUDGED_TOKENS), "test.jsonl": Rows(s.max_test_rows, *JUDGED_TOKENS)}
+    train = Rows(s.max_rows or RECORDED * len(reads.sources("judgements")), *JUDGED_TOKENS)
+    return {"train.jsonl": train, "test.jsonl": Rows(s.max_test_rows, *JUDGED_TOKENS)}
 
 
 def own_task_rows(s: Any, reads: Reads, cost: Cost) -> Left:

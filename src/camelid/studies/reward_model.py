@@ -98,5 +98,6 @@ def stages(s: Study) -> list[Stage]:
         figures=(
             Figure(title="Accuracy on prompts never seen", measures=tuple(m.name for m in MEASURES), x_label="%"),
         ),
-        notes=(f"{s.seeds} folds by prompt; {s.reward.num_layers} layers; 'seeds' are folds here.",),
+        folds=True,
+        notes=(f"{s.seeds} folds by prompt; the first {s.reward.num_layers or 'and only'} layers of the model.",),
     )

@@ -31,16 +31,18 @@ class Claim(BaseModel):
     """By how much; -0.01 with `above` asks for no loss of more than a point."""
 
 
-def judge(claim: Claim, read: Callable[[str, str], Sequence[Estimate]]) -> tuple[Estimate, Verdict]:
+def judge(
+    claim: Claim, read: Callable[[str, str], Sequence[Estimate]], *, folds: bool = False
+) -> tuple[Estimate, Verdict]:
     """The difference that the claim is about, and whether its 95% interval lies wholly on one side.
 
-    `read(cell, measure)` gives an arm's estimates, a seed each.
+    `read(cell, measure)` gives an arm's estimates, a run each; `folds`: runs are folds.
     """
     mine = read(claim.cell, claim.measure)
     if isinstance(claim.against, str):
-        found = difference(mine, read(claim.against, claim.against_measure or claim.measure))
+        found = difference(mine, read(claim.against, claim.against_measure or claim.measure), folds=folds)
     else:
-        whole = joined(mine)
+        whole = joined(mine, folds=folds)
         found = normal(whole.value - claim.against, whole.standard_error, whole.n)
     above, below = found.low > claim.than, found.high < claim.than
     if claim.direction == "below":

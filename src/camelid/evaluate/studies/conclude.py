@@ -1,4 +1,4 @@
-"""The stage that ends a study: all cells, brought over seeds together, beside what was expected before they ran.
+"""The stage that ends a study: all cells, brought together over seeds, beside what was expected before they ran.
 
 A study is a recipe: stages that train and measure, one cell each for every arm and seed, and then this one. It reads
 the JSON files that the cells left and computes nothing of its own but means, differences and their intervals.
@@ -20,9 +20,9 @@ from camelid.evaluate.studies.readings import (
     Cell,
     Curve,
     Measure,
-    curve_over_seeds,
     estimate_of,
     joined,
+    joined_curve,
     points_of,
     value_at,
 )
@@ -43,6 +43,8 @@ class ConcludeSettings(Settings):
     claims: tuple[Claim, ...] = ()
     """What is expected, written down before the study runs."""
     figures: tuple[Figure, ...] = ()
+    folds: bool = False
+    """An arm's runs were tested on different items, folds of the data, and not on the same ones with other seeds."""
     notes: tuple[str, ...] = ()
     """What a reader must know before believing a number."""
 
@@ -69,38 +71,41 @@ class Study:
         for cell, file in zip(s.cells, files, strict=True):
             self.read[cell.name].append((f"{cell.name}, seed {cell.seed}", json.loads(file.read_text())))
         self.known = {measure.name: measure for measure in s.measures}
-        self.claims = [(claim, *judge(claim, self.estimates)) for claim in s.claims]
+        self.claims = [(claim, *judge(claim, self.estimates, folds=s.folds)) for claim in s.claims]
 
     def estimates(self, arm: str, measure: str) -> list[Estimate]:
-        """An arm's estimates, a seed each. Raises ValueError for an arm or a measure that the study does not have."""
+        """An arm's estimates, a run each. Raises ValueError for an arm or a measure that the study does not have."""
         if arm not in self.read or measure not in self.known:
             raise ValueError(f"no {measure!r} of {arm!r}; arms: {', '.join(self.arms)}; measures: {list(self.known)}")
         path = self.known[measure].path
         return [estimate_of(value_at(content, path, place), place) for place, content in self.read[arm]]
 
     def arms_of(self, measure: str) -> list[tuple[str, Estimate]]:
-        """Each arm's estimate over its seeds."""
-        return [(arm, joined(self.estimates(arm, measure))) for arm in self.arms]
+        """Each arm's estimate over its runs."""
+        return [(arm, self.joined(arm, measure)) for arm in self.arms]
+
+    def joined(self, arm: str, measure: str) -> Estimate:
+        """An arm's estimate over its runs."""
+        return joined(self.estimates(arm, measure), folds=self.s.folds)
 
     def curves_of(self, name: str) -> list[tuple[str, list[tuple[float, Estimate]]]]:
-        """Each arm's curve over its seeds."""
+        """Each arm's curve over its runs."""
         curve = next((curve for curve in self.s.curves if curve.name == name), None)
         if curve is None:
             raise ValueError(f"the study has no curve {name!r}; it has {[curve.name for curve in self.s.curves]}")
         found = []
         for arm, cells in self.read.items():
-            seeds = [points_of(content, curve, place) for place, content in cells]
-            found.append((arm, curve_over_seeds(seeds)))
+            runs = [points_of(content, curve, place) for place, content in cells]
+            found.append((arm, joined_curve(runs, folds=self.s.folds)))
         return found
 
     def as_json(self) -> dict[str, Any]:
-        """All numbers, each seed's too."""
+        """All numbers, each run's too."""
         arms = {
             arm: {
-                "seeds": len(self.read[arm]),
+                "runs": len(self.read[arm]),
                 "measures": {
-                    name: plain(joined(self.estimates(arm, name))) | {"by_seed": self._values(arm, name)}
-                    for name in self.known
+                    name: plain(self.joined(arm, name)) | {"by_run": self._values(arm, name)} for name in self.known
                 },
             }
             for arm in self.arms
@@ -128,10 +133,14 @@ class Study:
 
     def tables(self) -> list[Table]:
         """Arms, and what became of the claims, as text."""
-        columns = ["arm", "seeds", *(m.name + (", %" if m.share else "") for m in self.s.measures)]
+        columns = [
+            "arm",
+            "folds" if self.s.folds else "seeds",
+            *(m.name + (", %" if m.share else "") for m in self.s.measures),
+        ]
         rows = []
         for arm in self.arms:
-            found = [shown(joined(self.estimates(arm, m.name)), self._factor(m.name)) for m in self.s.measures]
+            found = [shown(self.joined(arm, m.name), self._factor(m.name)) for m in self.s.measures]
             rows.append([arm, str(len(self.read[arm])), *found])
         claimed = [
             [claim.text, verdict, shown(found, self._factor(claim.measure)), str(found.n)]

@@ -1,4 +1,4 @@
-"""What the cells of a study have measured: numbers in the JSON files that stages leave, brought over seeds together."""
+"""What the cells of a study have measured: numbers in the JSON files that stages leave, brought together over runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from camelid.functional.seeds import over_seeds
+from camelid.functional.seeds import over_folds, over_seeds
 from camelid.functional.statistics import Estimate, normal
 
 
@@ -68,34 +68,37 @@ def estimate_of(value: Any, place: str) -> Estimate:
     raise ValueError(f"{place}: {value!r} is no number and no estimate (value, standard_error, n)")
 
 
-def joined(estimates: Sequence[Estimate]) -> Estimate:
-    """One arm's estimate over its seeds: as `over_seeds`, or by the spread over seeds alone where no error is known.
+def joined(estimates: Sequence[Estimate], *, folds: bool = False) -> Estimate:
+    """One arm's estimate over its runs: `over_folds`, `over_seeds`, or by their spread alone where no error is known.
 
-    A number that is a bare one for one seed has an infinite interval: nothing is known of it.
+    A number that is a bare one for one run has an infinite interval: nothing is known of it.
     """
-    if all(math.isfinite(e.standard_error) for e in estimates) or len(estimates) == 1:
-        return over_seeds(estimates)
+    if len(estimates) == 1:
+        return estimates[0]
+    if all(math.isfinite(e.standard_error) for e in estimates):
+        return over_folds(estimates) if folds else over_seeds(estimates)
     bare = [Estimate(e.value, e.value, e.value, e.n, 0.0) for e in estimates]
-    found = over_seeds(bare)
-    return found._replace(n=len(estimates))
+    return over_seeds(bare)._replace(n=len(estimates))
 
 
-def difference(after: Sequence[Estimate], before: Sequence[Estimate]) -> Estimate:
-    """after - before of two arms, seed by seed where both have the same number of seeds.
+def difference(after: Sequence[Estimate], before: Sequence[Estimate], *, folds: bool = False) -> Estimate:
+    """after - before of two arms, run by run where both have the same number of runs.
 
-    Each seed's two values are taken as independent, though both were measured on the same units: the true interval is
-    narrower. What the seed itself does to both drops out.
+    Each run's two values are taken as independent, though both were measured on the same units: the true interval is
+    narrower. What the seed, or the fold, itself does to both drops out.
     """
     if len(after) != len(before):
-        a, b = joined(after), joined(before)
-        return normal(a.value - b.value, math.hypot(a.standard_error, b.standard_error), min(a.n, b.n))
-    return joined([_less(a, b) for a, b in zip(after, before, strict=True)])
+        return _less(joined(after, folds=folds), joined(before, folds=folds))
+    return joined([_less(a, b) for a, b in zip(after, before, strict=True)], folds=folds)
 
 
-def curve_over_seeds(curves: Sequence[Sequence[tuple[float, Estimate]]]) -> list[tuple[float, Estimate]]:
-    """Points at the x that all seeds have, each joined."""
+def joined_curve(
+    curves: Sequence[Sequence[tuple[float, Estimate]]], *, folds: bool = False
+) -> list[tuple[float, Estimate]]:
+    """Points at the x that all runs have, each joined."""
     values = [dict(curve) for curve in curves]
-    return [(x, joined([value[x] for value in values])) for x in values[0] if all(x in value for value in values)]
+    shared = [x for x in values[0] if all(x in value for value in values)]
+    return [(x, joined([value[x] for value in values], folds=folds)) for x in shared]
 
 
 def points_of(content: Any, curve: Curve, place: str) -> list[tuple[float, Estimate]]:
