@@ -43,12 +43,14 @@ def ratios(logprobs: Tensor, old_logprobs: Tensor, mask: Tensor, *, ratio: Ratio
     return whole.exp().expand_as(log_ratio)
 
 
-def clipped_losses(ratio: Tensor, advantages: Tensor, *, clip_low: float, clip_high: float) -> Tensor:
+def clipped_losses(ratio: Tensor, advantages: Tensor, mask: Tensor, *, clip_low: float, clip_high: float) -> Tensor:
     """- min(r A, clip(r, 1 - clip_low, 1 + clip_high) A) of each token (Schulman et al. 2017, arXiv:1707.06347, eq. 7).
 
     A clip_high above clip_low leaves unlikely tokens more room to rise (DAPO, Yu et al. 2025, arXiv:2503.14476, section
     3.1). A clip of math.inf cuts nothing on its side. `ratio`, `advantages`: (B, T) float32; returns (B, T).
     """
+    # Filled before the product: a completion's ratio is that of its padding too, and NaN there would be its gradient.
+    advantages = fill(advantages, mask)
     return -torch.minimum(ratio * advantages, ratio.clamp(1 - clip_low, 1 + clip_high) * advantages)
 
 

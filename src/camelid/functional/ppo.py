@@ -19,7 +19,7 @@ def ppo_policy_loss(
     `logprobs`, `old_logprobs`, `advantages`: (B, T) float32. `mask`: (B, T) bool, True on completion tokens.
     Returns the sum and the token count; the caller divides once per optimizer step.
     """
-    losses = clipped_losses(ratios(logprobs, old_logprobs, mask), advantages, clip_low=clip, clip_high=clip)
+    losses = clipped_losses(ratios(logprobs, old_logprobs, mask), advantages, mask, clip_low=clip, clip_high=clip)
     return masked_sum(losses, mask), mask.sum()
 
 

@@ -84,7 +84,7 @@ def policy_loss(batch: Batch, outputs: Outputs, *, c: Choices, kl_coef: float, c
     old, ref, advantages = (padded(batch.values[name]) for name in ("old_logprobs", "ref_logprobs", "advantages"))
     limits = {"clip_low": c.clip_low or math.inf, "clip_high": c.clip_high or math.inf}
     ratio = ratios(logprobs, old, mask, ratio=c.ratio)
-    losses = clipped_losses(ratio, advantages, **limits)
+    losses = clipped_losses(ratio, advantages, mask, **limits)
     total, count = averaged(losses, mask, average=c.average, constant=constant)
     logs = {"policy_loss": total}
     if c.kl != "reward" and kl_coef:
