@@ -1,4 +1,4 @@
-"""The same batch through TRL's trainers and through ours, where TRL is installed: `benchmarks/against_trl_losses.py`."""
+"""The same batch through TRL's trainers and through ours, where TRL is installed."""
 
 import json
 import os

@@ -64,7 +64,8 @@ PRESETS: dict[Algorithm, Choices] = {
 }
 # fmt: on
 """From the papers, but for kl_coef of RLOO and REINFORCE, which is PPO's here; RLOO's ratio and clip, which are TRL's
-(the paper takes one step, where neither acts); and redraws, for which DAPO has no limit."""
+(the paper takes one step, where neither acts); and redraws, for which DAPO has no limit. Whole completions leave RLOO's
+clip after a step or two: give it one step an iteration, or ratio=token and average=sum, whose gradient begins alike."""
 
 
 def advantages_of(scores: Tensor, advantage: Advantage, baseline: RunningMean) -> Tensor:
