@@ -1,4 +1,4 @@
-"""The two sides of `benchmarks/against_trl_losses.py`: a batch that TRL's trainer drew and scored, and camelid on it."""
+"""The sides of `benchmarks/against_trl_losses.py`: a batch that TRL's trainer drew and scored, and camelid on it."""
 
 from __future__ import annotations
 
