@@ -10,7 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from camelid import estimates_evaluation, estimates_groups, estimates_long, estimates_preferences, estimates_study
+from camelid import (
+    estimates_evaluation,
+    estimates_groups,
+    estimates_long,
+    estimates_preferences,
+    estimates_safety,
+    estimates_study,
+)
 from camelid.collect.readers import read
 from camelid.collect.stage import KINDS
 from camelid.costs import Cost
@@ -165,5 +172,6 @@ TABLE: dict[str, Callable[[Any, Reads, Cost], Left]] = {
     **estimates_preferences.TABLE,
     **estimates_study.TABLE,
     **estimates_long.TABLE,
+    **estimates_safety.TABLE,
 }
 """By module and name of the stage's function, as manifests write it."""

@@ -19,6 +19,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from camelid.durable import write_synced
 
 Role = Literal["system", "user", "assistant"]
+TRAIN_LAST = "train-last"
+"""Tag of a conversation of which the last answer alone trains, whatever else would: a row of Ghost Attention beside
+rows of which every answer does. A tag, since tags are no part of a row's id."""
 Rating = Literal["significantly better", "better", "slightly better", "negligibly better"]
 RATINGS: tuple[Rating, ...] = ("significantly better", "better", "slightly better", "negligibly better")
 """LLaMA-2's four degrees of preference (arXiv:2307.09288, section 3.2.1), strongest first."""

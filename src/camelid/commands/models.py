@@ -70,7 +70,7 @@ def show_mask(arguments: argparse.Namespace) -> int:
     from transformers import AutoTokenizer
 
     from camelid.collect.readers import read
-    from camelid.models.chat import load_chat_format
+    from camelid.models.chat import load_chat_format, what_trains
     from camelid.models.show_mask import show_mask as colour
     from camelid.types import Conversation
 
@@ -81,7 +81,7 @@ def show_mask(arguments: argparse.Namespace) -> int:
     chat_format = load_chat_format(tokenizer, arguments.chat_format)
     console = Console()
     for row in rows[: arguments.rows]:
-        rendered = chat_format.render(row.messages, train_on=arguments.train_on)
+        rendered = chat_format.render(row.messages, train_on=what_trains(row, arguments.train_on))
         console.rule(f"{row.id}: {sum(rendered.loss_mask)} of {len(rendered.ids)} tokens train")
         console.print(colour(rendered, tokenizer))
     return 0
