@@ -32,6 +32,10 @@ STAGES = {
     "evaluate-task": "camelid.evaluate.tasks.stage:evaluate_task",
     "distill": "camelid.train.distill:train_distill",
     "uptrain": "camelid.train.uptrain:uptrain",
+    "rule-judgements": "camelid.evaluate.rules.judgements:make_rule_judgements",
+    "rules": "camelid.train.rules:train_rules",
+    "rerank": "camelid.evaluate.rules.rerank:measure_rerank",
+    "probe": "camelid.evaluate.rules.probe:probe_rules",
     "positions": "camelid.evaluate.long_context:measure_positions",
 }
 """Every stage that is a command of its own: name -> module:function."""

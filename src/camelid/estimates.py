@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from camelid import estimates_evaluation, estimates_long, estimates_preferences, estimates_study
+from camelid import estimates_evaluation, estimates_long, estimates_preferences, estimates_rules, estimates_study
 from camelid.collect.readers import read
 from camelid.collect.stage import KINDS
 from camelid.costs import Cost
@@ -162,6 +162,7 @@ TABLE: dict[str, Callable[[Any, Reads, Cost], Left]] = {
     "camelid.evaluate.report.stage.write_run_report": write_run_report,
     **estimates_evaluation.TABLE,
     **estimates_preferences.TABLE,
+    **estimates_rules.TABLE,
     **estimates_study.TABLE,
     **estimates_long.TABLE,
 }

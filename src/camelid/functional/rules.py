@@ -41,5 +41,7 @@ def rule_reward(preference: Tensor, violations: Tensor, *, violation_coef: float
     if violations.ndim != 2 or len(violations) != len(preference):
         raise ValueError(f"{tuple(preference.shape)} scores against {tuple(violations.shape)} violations; need (B, N)")
     if not ((violations >= 0) & (violations <= 1)).all():
-        raise ValueError("violations must be probabilities in [0, 1]; take the sigmoid of the classifier's logits first")
+        raise ValueError(
+            "violations must be probabilities in [0, 1]; take the sigmoid of the classifier's logits first"
+        )
     return preference - violation_coef * violations.sum(dim=1)
