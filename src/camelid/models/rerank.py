@@ -37,7 +37,12 @@ def candidates(
     seed: int,
     tick: Callable[[int], None] = lambda rows: None,
 ) -> list[list[Candidate]]:
-    """`number` answers to each prompt, in the order in which they were drawn. `tick` hears of drawn answers."""
+    """`number` answers to each prompt, in the order in which they were drawn. `tick` hears of drawn answers.
+
+    Raises ValueError at temperature 0, where all would be the same.
+    """
+    if sampling.temperature == 0:
+        raise ValueError(f"temperature 0 draws {number} times the same answer: raise it, or do not rerank")
     ids = [policy.chat.prompt_ids(prompt.prompt) for prompt in prompts]
     drawn = policy.sample(ids, sampling, seed=seed, num_samples=number, tick=tick)
     flat = [

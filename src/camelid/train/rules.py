@@ -63,7 +63,7 @@ class RulesSettings(RowSettings):
 
 
 def train_rules(run: Run) -> dict[str, Any]:
-    """Stage: `model`, `judgements` (files), optional `rules`, `other_scores` (files) -> model/, auc.json, held_out.jsonl.
+    """Stage: `model`, `judgements` (files), optional `rules`, `other_scores` -> model/, auc.json, held_out.jsonl.
 
     `rules` are ours where no file is given. `other_scores`: another rule model's held_out.jsonl on the same judgements.
     """

@@ -11,9 +11,9 @@ Nobody was asked whether our rules are broken. What stands for it:
 | claims (TruthfulQA) | false | truth_rule | called false |
 
 XSTest's two raters are averaged (Röttger et al. 2024, arXiv:2308.01263); each of its answers is judged under both
-rules, so that one answer keeps the one and breaks the other. That a harmless prompt's answer does no harm, and that no refusal
-of harm is needless, is taken for granted there. Of a pair without safety labels nothing is known but that one answer is
-better: as a judgement of a rule it is a noisy one.
+rules, so that one answer keeps the one and breaks the other. That a harmless prompt's answer does no harm, and that no
+refusal of harm is needless, is taken for granted there. Of a pair without safety labels nothing is known but that one
+answer is better: as a judgement of a rule it is a noisy one.
 
     camelid rule-judgements --replies xstest_v2_completions_gpt4.csv --claims truthfulqa_judge_truth.jsonl
 """
