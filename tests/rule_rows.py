@@ -31,7 +31,12 @@ def judgement(a: str, b: str, said: str, rule: str) -> RuleJudgement:
 
 
 JUDGEMENTS = [
-    judgement(a, b, said, rule.id) for a in WORDS for b in WORDS if a != b for said in ("Paris", "Red") for rule in RULES
+    judgement(a, b, said, rule.id)
+    for a in WORDS
+    for b in WORDS
+    if a != b
+    for said in ("Paris", "Red")
+    for rule in RULES
 ]
 
 

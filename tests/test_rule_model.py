@@ -193,7 +193,7 @@ def test_divided_raters_have_no_label():
 # --- the stage ---
 
 SETTINGS = RulesSettings(
-    model=LORA.model_copy(update={"lora_rank": 0}), learning_rate=3e-3, epochs=6, batch_size=16, held_out=12
+    model=LORA.model_copy(update={"lora_rank": 0}), learning_rate=1e-2, epochs=8, batch_size=16, held_out=12
 )
 
 

@@ -123,10 +123,16 @@ def test_labels_of_refusals_stand_for_two_rules(tmp_path, capsys):
 
 
 def test_labels_of_truth(tmp_path, capsys):
-    rows = [{"question": "Sky?", "answer": "Green.", "true": "no"}, {"question": "Sky?", "answer": "Blue.", "true": "yes"}]
+    rows = [
+        {"question": "Sky?", "answer": "Green.", "true": "no"},
+        {"question": "Sky?", "answer": "Blue.", "true": "yes"},
+    ]
     (tmp_path / "claims.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     found = make(tmp_path, capsys, "--claims", str(tmp_path / "claims.jsonl"))
-    assert [(j.prompt[0].content, j.completion, j.violated) for j in found] == [("Sky?", "Green.", 1), ("Sky?", "Blue.", 0)]
+    assert [(j.prompt[0].content, j.completion, j.violated) for j in found] == [
+        ("Sky?", "Green.", 1),
+        ("Sky?", "Blue.", 0),
+    ]
     assert {j.rule for j in found} == {"no-falsehood"}
 
 
@@ -144,7 +150,9 @@ def test_real_labels_give_three_rules_with_both_kinds(tmp_path, capsys):
     replies = [str(path) for path in sorted((DATA / "safety/xstest_completions").glob("*.csv"))]
     neighbours = DATA / "preferences/llmbar/LLMBar_Adversarial_Neighbor.json"
     claims = DATA / "benchmarks/truthfulqa_judge_truth.jsonl"
-    assert main(["import", "--data", str(neighbours), "--set", "kind=preferences", "--out", str(tmp_path / "data")]) == 0
+    assert (
+        main(["import", "--data", str(neighbours), "--set", "kind=preferences", "--out", str(tmp_path / "data")]) == 0
+    )
     pairs = f"{capsys.readouterr().out.strip()}/rows.jsonl"
     more = ["--set", "rejected_breaks=on-topic", "--set", "max_rows=300"]
     found = make(tmp_path, capsys, "--replies", *replies, "--claims", str(claims), "--preferences", pairs, *more)
