@@ -138,7 +138,7 @@ def test_adapters_saved_alone_are_a_rule_model_too(tied_llama, tmp_path):
 
 def test_any_other_reward_model_is_refused(tied_llama, tmp_path):
     rule_model(tied_llama).reward.save(tmp_path / "model", "")
-    with pytest.raises(ValueError, match="is no rule model: it has no rule_model.json"):
+    with pytest.raises(ValueError, match=r"is no rule model: it has no rule_model\.json"):
         RuleModel.load(tmp_path / "model", LORA)
 
 
