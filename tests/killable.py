@@ -25,7 +25,10 @@ from camelid.models.sampling import Sampling
 from camelid.runs import Stage, execute
 from camelid.train.distill import DistillSettings, train_distill
 from camelid.train.dpo import DpoSettings, train_dpo
+from camelid.train.expert_iteration import ExpertIterationSettings, train_expert_iteration
 from camelid.train.kto import KtoSettings, train_kto
+from camelid.train.online_dpo import OnlineDpoSettings, train_online_dpo
+from camelid.train.policy_gradient import PolicyGradientSettings, train_policy_gradient
 from camelid.train.ppo import PpoSettings, train_ppo
 from camelid.train.rejection import BestSettings, sample_best
 from camelid.train.reward import RewardSettings, train_reward
@@ -42,6 +45,7 @@ WARM = (
 )
 
 MODEL = ModelSettings(precision="float32", lora_rank=4, micro_batch_tokens=256)
+GROUPS = {"num_iterations": 6, "prompts_an_iteration": 6, "prompts_a_step": 3, "learning_rate": 1e-2}
 FULL = ModelSettings(precision="float32", lora_rank=0, micro_batch_tokens=256)
 
 
@@ -99,6 +103,34 @@ def stage(name: str, inputs: Path) -> Stage:
                 kl_target=2.0,
                 kl_horizon=100,
                 sampling=Sampling(max_new_tokens=16),
+            ),
+            {"model": model, "reward_model": reward, "prompts": prompts},
+        ),
+        "policy-gradient": (
+            train_policy_gradient,
+            PolicyGradientSettings(
+                model=MODEL,
+                algorithm="reinforce",
+                redraws=1,
+                num_samples=2,
+                kl="loss_unbiased",
+                kl_coef=0.1,
+                kl_target=2.0,
+                kl_horizon=100,
+                sampling=Sampling(max_new_tokens=16),
+                **GROUPS,
+            ),
+            {"model": model, "reward_model": reward, "prompts": prompts},
+        ),
+        "online-dpo": (
+            train_online_dpo,
+            OnlineDpoSettings(model=FULL, sampling=Sampling(max_new_tokens=16), unfinished_score=None, **GROUPS),
+            {"model": model, "reward_model": reward, "prompts": prompts},
+        ),
+        "expert-iteration": (
+            train_expert_iteration,
+            ExpertIterationSettings(
+                model=MODEL, num_samples=3, sampling=Sampling(max_new_tokens=16, stop=("s", "t", " ")), **GROUPS
             ),
             {"model": model, "reward_model": reward, "prompts": prompts},
         ),

@@ -24,7 +24,10 @@ from camelid.types import (
 )
 from tiny import user
 
-STAGES = ("sft", "reward", "dpo", "kto", "best", "ppo", "distill", "uptrain", "rules", "rerank", "probe", "evaluate")
+STAGES = (
+    *("sft", "reward", "dpo", "kto", "best", "ppo", "policy-gradient", "online-dpo", "expert-iteration"),
+    *("distill", "uptrain", "rules", "rerank", "probe", "evaluate"),
+)
 WORDS = ("red", "blue", "llama", "France", "Paris", "capital", "colour", "Andes")
 
 

@@ -10,7 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from camelid import estimates_evaluation, estimates_long, estimates_preferences, estimates_rules, estimates_study
+from camelid import (
+    estimates_evaluation,
+    estimates_groups,
+    estimates_long,
+    estimates_preferences,
+    estimates_rules,
+    estimates_study,
+)
 from camelid.collect.readers import read
 from camelid.collect.stage import KINDS
 from camelid.costs import Cost
@@ -161,6 +168,7 @@ TABLE: dict[str, Callable[[Any, Reads, Cost], Left]] = {
     "camelid.train.ppo.train_ppo": train_ppo,
     "camelid.evaluate.report.stage.write_run_report": write_run_report,
     **estimates_evaluation.TABLE,
+    **estimates_groups.TABLE,
     **estimates_preferences.TABLE,
     **estimates_rules.TABLE,
     **estimates_study.TABLE,
