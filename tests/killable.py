@@ -17,6 +17,8 @@ from typing import Any
 
 import transformers
 
+from camelid.evaluate.rules.probe import ProbeSettings, probe_rules
+from camelid.evaluate.rules.rerank import RerankSettings, measure_rerank
 from camelid.evaluate.version import EvaluateSettings, evaluate_version
 from camelid.models.model_settings import ModelSettings
 from camelid.models.sampling import Sampling
@@ -30,6 +32,7 @@ from camelid.train.policy_gradient import PolicyGradientSettings, train_policy_g
 from camelid.train.ppo import PpoSettings, train_ppo
 from camelid.train.rejection import BestSettings, sample_best
 from camelid.train.reward import RewardSettings, train_reward
+from camelid.train.rules import RulesSettings, train_rules
 from camelid.train.sft import SftSettings, train_sft
 from camelid.train.uptrain import UptrainSettings, uptrain
 
@@ -152,6 +155,35 @@ def stage(name: str, inputs: Path) -> Stage:
                 model=FULL, batch_size=4, epochs=6, held_out=6, checkpoint_every=2, window_tokens=32, layout="joined"
             ),
             {"model": model, "documents": inputs / "documents.jsonl"},
+        ),
+        "rules": (
+            train_rules,
+            RulesSettings(model=MODEL, batch_size=8, epochs=1, held_out=6, checkpoint_every=2),
+            {"model": model, "judgements": inputs / "judgements.jsonl"},
+        ),
+        "rerank": (
+            measure_rerank,
+            RerankSettings(
+                model=MODEL, sampling=Sampling(max_new_tokens=30), num_samples=3, prompts_a_chunk=3, max_prompts=24
+            ),
+            {
+                "model": model,
+                "prompts": prompts,
+                "reward_model": reward,
+                "rule_model": inputs / "rules",
+                "judge_model": inputs / "rules-judge",
+            },
+        ),
+        "probe": (
+            probe_rules,
+            ProbeSettings(
+                model=MODEL,
+                probes_per_rule=15,
+                probing=Sampling(max_new_tokens=20),
+                sampling=Sampling(max_new_tokens=20),
+                probes_a_chunk=4,
+            ),
+            {"model": model, "rule_model": inputs / "rules", "attacks": inputs / "attacks.jsonl"},
         ),
         "evaluate": (
             evaluate_version,

@@ -19,6 +19,7 @@ STAGE_PACKAGES = ("collect", "curate", "annotate", "train", "evaluate", "serve")
 WITHOUT_TORCH = (
     "types",
     "rows",
+    "rules",
     "documents",
     "runs",
     "durable",

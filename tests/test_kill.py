@@ -115,6 +115,9 @@ OUTPUTS = {
     "expert-iteration": {"model/model.safetensors", "metrics.jsonl"},
     "distill": {"model/model.safetensors", "metrics.jsonl"},
     "uptrain": {"model/model.safetensors", "metrics.jsonl"},
+    "rules": {"model/model.safetensors", "model/rule_model.json", "metrics.jsonl", "auc.json", "held_out.jsonl"},
+    "rerank": {"answers.jsonl", "results.json"},
+    "probe": {"probes.jsonl", "answers.jsonl", "successes.jsonl", "results.json"},
     "evaluate": {"answers.jsonl", "results.json"},
 }
 

@@ -42,6 +42,10 @@ STAGES = {
     "evaluate-task": "camelid.evaluate.tasks.stage:evaluate_task",
     "distill": "camelid.train.distill:train_distill",
     "uptrain": "camelid.train.uptrain:uptrain",
+    "rule-judgements": "camelid.evaluate.rules.judgements:make_rule_judgements",
+    "rules": "camelid.train.rules:train_rules",
+    "rerank": "camelid.evaluate.rules.rerank:measure_rerank",
+    "probe": "camelid.evaluate.rules.probe:probe_rules",
     "positions": "camelid.evaluate.long_context:measure_positions",
 }
 """Every stage that is a command of its own: name -> module:function."""
@@ -113,6 +117,12 @@ def _add_models(commands: Any) -> None:
     chat.add_argument("model", help="a run's folder, a model's folder or name")
     chat.add_argument("--temperature", type=float, default=0.7)
     chat.add_argument("--max-new-tokens", type=int, default=256)
+    chat.add_argument("--rerank", type=int, default=1, metavar="N", help="draw N answers, say the best (with --reward)")
+    chat.add_argument("--reward", default="", metavar="MODEL", help="reward model that reranks")
+    chat.add_argument(
+        "--rules", default="", metavar="MODEL", help="rule model whose violations count against an answer"
+    )
+    chat.add_argument("--show-all", action="store_true", help="print all N answers with their scores, on stderr")
     chat.add_argument(
         "--int8", action="store_true", help="weights of eight bits: a CPU answers sooner, a little coarser"
     )

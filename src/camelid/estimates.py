@@ -15,6 +15,7 @@ from camelid import (
     estimates_groups,
     estimates_long,
     estimates_preferences,
+    estimates_rules,
     estimates_safety,
     estimates_study,
 )
@@ -170,6 +171,7 @@ TABLE: dict[str, Callable[[Any, Reads, Cost], Left]] = {
     **estimates_evaluation.TABLE,
     **estimates_groups.TABLE,
     **estimates_preferences.TABLE,
+    **estimates_rules.TABLE,
     **estimates_study.TABLE,
     **estimates_long.TABLE,
     **estimates_safety.TABLE,

@@ -131,6 +131,42 @@ class Preference(Prompt):
     """Who judged: a person's pseudonym, a judge model, a reward model's artifact."""
 
 
+class Rule(Record):
+    """One thing that the assistant must not do, in plain language (Glaese et al. 2022, arXiv:2209.14375)."""
+
+    text: str
+    """What models and people read."""
+    topic: str = ""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.text.strip():
+            raise ValueError(f"rule {self.id!r} has no text")
+        return self
+
+
+class RuleJudgement(Prompt):
+    """Whether a completion breaks one rule."""
+
+    completion: str
+    rule: str
+    """Id of the rule."""
+    violated: float
+    """1 where the rule is broken, 0 where it is kept; in between, the share of raters who say broken."""
+    annotator: str = ""
+    """Who judged: a person's pseudonym, a data set's raters, a model's artifact."""
+    proxy: str = ""
+    """The label that stands for this rule, where nobody was asked about the rule itself; empty where somebody was."""
+
+    @model_validator(mode="after")
+    def _is_a_share(self) -> Self:
+        if not 0 <= self.violated <= 1:
+            raise ValueError(f"violated is {self.violated}; it must lie in [0, 1]: 1 broken, 0 kept")
+        if not self.rule:
+            raise ValueError("rule is empty; name the rule by its id")
+        return self
+
+
 R = TypeVar("R", bound=Record)
 T = TypeVar("T")
 

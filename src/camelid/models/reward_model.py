@@ -33,6 +33,8 @@ from camelid.types import Message
 
 PairLoss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """(chosen scores, rejected scores, indices of the pairs), each (B,) -> (sum, count)."""
+RowLoss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""(scores, indices of the rows), each (B,) -> (sum, count)."""
 
 
 class RewardModel:
@@ -129,6 +131,18 @@ class RewardModel:
             count += loss_count.item()
             correct += int((chosen > rejected).sum())
         return {"loss": total / count, "accuracy": correct / count, "count": count}
+
+    def forward_backward_rows(self, rows: Sequence[Row], loss: RowLoss) -> dict[str, float]:
+        """Add the gradient of the summed loss over rows that each stand alone. Returns `loss` and `count`."""
+        total, count = 0.0, 0.0
+        for batch in make_batches([[row] for row in rows], self.settings.micro_batch_tokens, self.compute.device):
+            loss_sum, loss_count = loss(self._forward(batch).cpu(), torch.tensor(batch.rows))
+            if not torch.isfinite(loss_sum):
+                raise FloatingPointError(f"the loss of rows {batch.rows} is {loss_sum.item()}")
+            loss_sum.backward()
+            total += loss_sum.item()
+            count += loss_count.item()
+        return {"loss": total / count, "count": count}
 
     def step(self, learning_rate: float, count: float) -> float:
         """One optimizer update with the gradients divided by `count`. Returns their norm before clipping."""
