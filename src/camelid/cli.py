@@ -37,6 +37,7 @@ STAGES = {
     "annotate": "camelid.annotate.scripted:annotate_by_reward_model",
     "judge": "camelid.annotate.judge:annotate_by_judge",
     "evaluate": "camelid.evaluate.version:evaluate_version",
+    "path": "camelid.evaluate.path:measure_path",
     "evaluate-safety": "camelid.evaluate.safety.refusal_rates:evaluate_safety",
     "attribute-recall": "camelid.evaluate.attribute_recall:attribute_recall",
     "evaluate-task": "camelid.evaluate.tasks.stage:evaluate_task",
