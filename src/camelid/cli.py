@@ -18,6 +18,7 @@ from camelid.commands import compare_words, eval_words, model_words
 
 STAGES = {
     "import": "camelid.collect.stage:import_data",
+    "clean-sharegpt": "camelid.collect.sharegpt.stage:clean_sharegpt",
     "ghost-attention": "camelid.collect.ghost_attention:ghost_attention",
     "context-distillation": "camelid.collect.context_distillation:context_distillation",
     "safety-share": "camelid.curate.safety_share:safety_share",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from camelid import (
+    estimates_curation,
     estimates_evaluation,
     estimates_groups,
     estimates_long,
@@ -168,6 +169,7 @@ TABLE: dict[str, Callable[[Any, Reads, Cost], Left]] = {
     "camelid.train.rejection.sample_best": sample_best,
     "camelid.train.ppo.train_ppo": train_ppo,
     "camelid.evaluate.report.stage.write_run_report": write_run_report,
+    **estimates_curation.TABLE,
     **estimates_evaluation.TABLE,
     **estimates_groups.TABLE,
     **estimates_preferences.TABLE,
