@@ -118,8 +118,8 @@ def _add_data(commands: Any) -> None:
     convert = _command(data, "convert", "data:convert", "from any known format to another")
     convert.add_argument("file")
     convert.add_argument("output")
-    convert.add_argument("--to", default="camelid", help="camelid, openai, sharegpt, alpaca, hh or trl")
-    convert.add_argument("--kind", default="", choices=["conversations", "preferences", "prompts"])
+    convert.add_argument("--to", default="camelid", help="camelid, openai, sharegpt, alpaca, hh, trl or ranked")
+    convert.add_argument("--kind", default="", choices=["conversations", "preferences", "prompts", "rankings"])
     convert.add_argument("--strict", action="store_true", help="stop at the first row that does not fit")
     _add_sieves(data)
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from camelid import estimates_evaluation, estimates_long, estimates_preferences, estimates_study
 from camelid.collect.readers import read
-from camelid.collect.stage import KINDS
 from camelid.costs import Cost
 from camelid.estimates_evaluation import sample
 from camelid.expected import Left, Reads, Rows
+from camelid.types import KINDS
 
 DATA_SECONDS = 0.2
 """Reading, checking and writing some hundred rows."""

@@ -11,11 +11,10 @@ from typing import Any
 
 import torch
 
-from camelid.annotate.verdicts import kind_of
 from camelid.models.model_settings import ModelSettings
 from camelid.models.rewards import Rewards
 from camelid.runs import Run, Settings
-from camelid.types import Comparison, Preference, Rating, read_records, write_records
+from camelid.types import Comparison, Preference, Rating, kind_of, read_records, write_records
 
 THRESHOLDS: tuple[tuple[float, Rating], ...] = (
     (0.95, "significantly better"),

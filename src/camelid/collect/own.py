@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import ValidationError
 
 from camelid.collect.drafts import R, Row, Unfit
-from camelid.types import Comparison, Conversation, Preference, Prompt, Record, reasons
+from camelid.types import Comparison, Conversation, Preference, Prompt, Ranking, Record, reasons
 
 
 def is_own(row: Row) -> bool:
@@ -40,4 +40,6 @@ def own_kind(row: Row) -> type[Record]:
         return Conversation
     if row.get("chosen") is not None:
         return Preference
+    if row.get("completions") is not None:
+        return Ranking
     return Comparison if row.get("first") is not None else Prompt

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from camelid.types import Comparison, Conversation, Messages, Preference, Record
+from camelid.types import Comparison, Conversation, Messages, Preference, Ranking, Record
 
 
 def messages_of(record: Record) -> Messages:
-    """The turns of a record, without the answers of a preference or comparison."""
+    """The turns of a record, without the answers of a preference, comparison or ranking."""
     return record.messages if isinstance(record, Conversation) else getattr(record, "prompt", ())
 
 
 def answers_of(record: Record) -> tuple[str, ...]:
-    """The answers that the record is about: a conversation's last turn, a preference's chosen and rejected."""
+    """The answers that the record is about: a conversation's last turn, a preference's chosen and rejected ..."""
     if isinstance(record, Conversation):
         return (record.messages[-1].content,)
     if isinstance(record, Preference):
         return (record.chosen, record.rejected)
+    if isinstance(record, Ranking):
+        return record.completions
     return (record.first, record.second) if isinstance(record, Comparison) else ()
 
 

@@ -32,7 +32,7 @@ from camelid.functional.pair_accuracy import (
     shares_by_label,
 )
 from camelid.functional.tfidf import cross_validated_tfidf_wins, tfidf_wins
-from camelid.types import RATINGS, Preference, content_hash
+from camelid.types import RATINGS, Preference, prompt_name
 
 
 def describe_pairs(
@@ -44,12 +44,12 @@ def describe_pairs(
     num_bins: int = 10,
 ) -> dict[str, Any]:
     """Accuracy in all, by rating, kind, source, with length taken out, beside the baselines; calibration. JSON-able."""
-    prompts = [name_of_prompt(p) for p in preferences]
+    prompts = [prompt_name(p) for p in preferences]
     won, fitted_on = judges(preferences, scores, train, prompts, folds)
     return {
         "n": len(preferences),
         "num_prompts": len(set(prompts)),
-        "prompts_in_train": len(set(prompts) & {name_of_prompt(p) for p in train}),
+        "prompts_in_train": len(set(prompts) & {prompt_name(p) for p in train}),
         "score_ties": int((won["accuracy"] == 0.5).sum()),
         **shares(won, prompts),
         "tfidf_fitted_on": fitted_on,
@@ -115,11 +115,6 @@ def calibration(scores: Sequence[PairScore], prompts: Sequence[str], num_bins: i
         "temperature": best if np.isfinite(best) else None,
         "bins": [b._asdict() | {"observed": b.observed._asdict()} for b in bins],
     }
-
-
-def name_of_prompt(preference: Preference) -> str:
-    """The same for all pairs of one prompt."""
-    return content_hash([[message.role, message.content] for message in preference.prompt])
 
 
 def _by_rating(won: dict[str, Floats], preferences: Sequence[Preference], prompts: Sequence[str]) -> dict[str, Any]:
