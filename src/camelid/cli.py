@@ -18,6 +18,7 @@ from camelid.commands import compare_words, eval_words, model_words
 
 STAGES = {
     "import": "camelid.collect.stage:import_data",
+    "mix": "camelid.curate.mix:mix",
     "hold-back": "camelid.annotate.hold_back:hold_back",
     "sft": "camelid.train.sft:train_sft",
     "reward": "camelid.train.reward:train_reward",

@@ -150,14 +150,14 @@ def _records(raw: RawRow, format: str, want: type[R], source: str, licence: str)
     """The record in a row; of a ranking, where preferences are wanted, all its pairs."""
     if raw.problem:
         raise Unfit(raw.problem)
-    if format == "camelid":
-        ranked = want is Preference and own_kind(raw.value) is Ranking
-        found = parse_own(raw.value, Ranking if ranked else want, source=source, licence=licence)
+    draft = None if format == "camelid" else parser(format).parse(raw.value)
+    is_ranking = (own_kind(raw.value) if draft is None else natural(draft)) is Ranking
+    kind: Any = Ranking if is_ranking and want is Preference else want
+    if draft is None:
+        found = parse_own(raw.value, kind, source=source, licence=licence)
     else:
-        draft = parser(format).parse(raw.value)
-        ranked = want is Preference and natural(draft) is Ranking
-        found = to_record(draft, Ranking if ranked else want, source=source, licence=licence)
-    return found.preferences() if isinstance(found, Ranking) and ranked else [found]  # type: ignore[return-value]
+        found = to_record(draft, kind, source=source, licence=licence)
+    return [found] if kind is want else found.preferences()
 
 
 def repeats(record: Record, earlier: Record, place: str) -> str:

@@ -14,14 +14,7 @@ import numpy as np
 
 from camelid.evaluate.pair_scores import PairScore
 from camelid.functional import pair_accuracy
-from camelid.functional.calibration import (
-    brier_score,
-    calibration_curve,
-    calibration_error_by_chance,
-    confidences,
-    expected_calibration_error,
-    temperature,
-)
+from camelid.functional.calibration import reliability, temperature
 from camelid.functional.pair_accuracy import (
     Floats,
     by_length_ratio,
@@ -105,16 +98,8 @@ def by_length(preferences: Sequence[Preference], won: dict[str, Floats], prompts
 def calibration(scores: Sequence[PairScore], prompts: Sequence[str], num_bins: int) -> dict[str, Any]:
     """Sigmoid of the score differences against the share of pairs that people saw the same way."""
     differences = np.array([s.chosen - s.rejected for s in scores])
-    predicted, came_true = confidences(differences)
-    bins = calibration_curve(predicted, came_true, num_bins=num_bins, prompts=prompts)
     best = temperature(differences)
-    return {
-        "expected_calibration_error": expected_calibration_error(predicted, came_true, num_bins=num_bins),
-        "error_by_chance": calibration_error_by_chance(predicted, num_bins=num_bins),
-        "brier_score": brier_score(predicted, came_true, prompts)._asdict(),
-        "temperature": best if np.isfinite(best) else None,
-        "bins": [b._asdict() | {"observed": b.observed._asdict()} for b in bins],
-    }
+    return reliability(differences, prompts, num_bins=num_bins) | {"temperature": best if np.isfinite(best) else None}
 
 
 def _by_rating(won: dict[str, Floats], preferences: Sequence[Preference], prompts: Sequence[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The losses of the reward model: pairs with LLaMA-2's margins, InstructGPT's rankings of K, the safe-or-unsafe term."""
+"""A reward model's losses: pairs with LLaMA-2's margins, InstructGPT's rankings of K, the safe-or-unsafe term."""
 
 from __future__ import annotations
 
