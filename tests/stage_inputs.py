@@ -9,7 +9,7 @@ from typing import Any
 from camelid.models.model_settings import ModelSettings
 from camelid.models.optimizer import OptimizerSettings
 from camelid.models.reward_model import RewardModel
-from camelid.types import Comparison, Conversation, Message, Preference, Prompt, Record, write_records
+from camelid.types import Comparison, Conversation, Message, Preference, Prompt, Ranking, Record, write_records
 from tiny import user
 
 STAGES = ("sft", "reward", "dpo", "kto", "best", "ppo", "distill", "uptrain", "evaluate")
@@ -38,8 +38,14 @@ def write_inputs(folder: Path, model: Path) -> None:
         "prompts": lambda a, b: Prompt(prompt=ask(a, b), tags=("helpful",)),
         "demonstrations": demonstration,
         "preferences": lambda a, b: Preference(
-            prompt=ask(a, b), chosen=f"It is {b}.", rejected=f"{a}!", rating="better"
+            prompt=ask(a, b),
+            chosen=f"It is {b}.",
+            rejected=f"{a}!",
+            rating="better",
+            chosen_safe=True,
+            rejected_safe=False if a < b else None,
         ),
+        "rankings": lambda a, b: Ranking(prompt=ask(a, b), completions=(a, b, f"{b}.", f"{a}!"), ranks=(3, 2, 1, 3)),
         "comparisons": lambda a, b: Comparison(prompt=ask(a, b), first=a, second=f"{b} {b}"),
     }
     for name, make in files.items():

@@ -13,6 +13,7 @@ from camelid.collect.stage import ImportSettings, import_data
 from camelid.commands import print_json, say
 from camelid.commands.shown import in_percent, in_units
 from camelid.evaluate.reward_models import RewardModelSettings, evaluate_reward_model
+from camelid.functional.detection import PAPER_PRECISION, PAPER_THRESHOLD
 from camelid.runs import Input, Output, Stage, execute, read_manifest
 from camelid.table import print_table
 
@@ -32,6 +33,8 @@ def reward(arguments: argparse.Namespace) -> int:
         say("left out: " + ", ".join(f"{count} {reason}" for reason, count in left_out.items()))
     _print_accuracy(results)
     _print_calibration(results["calibration"])
+    if "safety" in results:
+        _print_safety(results["safety"])
     if "drift" in results:
         _print_drift(results)
     say(f"all numbers: {finished['reward-model'] / 'results.json'}")
@@ -135,6 +138,21 @@ def _print_calibration(calibration: Mapping[str, Any]) -> None:
         f"calibration error {100 * calibration['expected_calibration_error']:.1f} points, "
         f"{100 * calibration['error_by_chance']:.1f} by chance alone; "
         f"Brier score {in_units(calibration['brier_score'], 3)}; best temperature {fits}"
+    )
+
+
+def _print_safety(safety: Mapping[str, Any]) -> None:
+    columns = ["P(safe) below", "flagged", "unsafe among them, %", "of the unsafe, %"]
+    rows = [
+        [row["name"], str(row["num_flagged"]), in_percent(row["precision"]), in_percent(row["recall"])]
+        for row in safety["thresholds"]
+    ]
+    print_table(columns, rows, right=columns)
+    gate = safety["gate_threshold"]
+    say(
+        f"{safety['num_unsafe']} answers labelled unsafe, {safety['num_safe']} safe; area under the ROC curve "
+        f"{in_percent(safety['auc'])}%; a gate with a precision nearest {PAPER_PRECISION:.0%}, LLaMA-2's at "
+        f"{PAPER_THRESHOLD}: {'none flags anything' if gate is None else f'{gate:.2f}'}"
     )
 
 

@@ -15,6 +15,8 @@ import numpy as np
 from camelid.evaluate.pair_scores import PairScore
 from camelid.functional import pair_accuracy
 from camelid.functional.calibration import reliability, temperature
+from camelid.functional.detection import describe_detection
+from camelid.functional.logistic import sigmoid
 from camelid.functional.pair_accuracy import (
     Floats,
     by_length_ratio,
@@ -54,6 +56,7 @@ def describe_pairs(
         "by_kind": shares_by_label(won, [p.kind for p in preferences], prompts),
         "by_source": shares_by_label(won, [p.source or "no source" for p in preferences], prompts),
         "calibration": calibration(scores, prompts, num_bins),
+        **safety(preferences, scores, prompts),
     }
 
 
@@ -100,6 +103,20 @@ def calibration(scores: Sequence[PairScore], prompts: Sequence[str], num_bins: i
     differences = np.array([s.chosen - s.rejected for s in scores])
     best = temperature(differences)
     return reliability(differences, prompts, num_bins=num_bins) | {"temperature": best if np.isfinite(best) else None}
+
+
+def safety(preferences: Sequence[Preference], scores: Sequence[PairScore], prompts: Sequence[str]) -> dict[str, Any]:
+    """How well the sigmoid of a score finds answers that are labelled unsafe; nothing where none is labelled."""
+    answers = [
+        (score, safe, prompt)
+        for p, pair, prompt in zip(preferences, scores, prompts, strict=True)
+        for score, safe in ((pair.chosen, p.chosen_safe), (pair.rejected, p.rejected_safe))
+        if safe is not None
+    ]
+    if not answers:
+        return {}
+    values, safe, names = zip(*answers, strict=True)
+    return {"safety": describe_detection(sigmoid(np.array(values)), ~np.array(safe), names)}
 
 
 def _by_rating(won: dict[str, Floats], preferences: Sequence[Preference], prompts: Sequence[str]) -> dict[str, Any]:

@@ -11,17 +11,14 @@ from .bootstrap import Floats, bootstrap_statistic
 from .pair_accuracy import unit_numbers
 from .statistics import Estimate, finite
 
-UNIFORM = 5 / 9
-"""The coefficient of a uniform distribution; above it two heaps are likely (Pfister et al. 2013, Frontiers in
-Psychology 4:700). A normal distribution has 1 / 3, two points alone 1."""
-
 
 def bimodality_coefficient(values: ArrayLike, units: Sequence[str] | None = None) -> Estimate | None:
-    """(skewness^2 + 1) / kurtosis, in (0, 1], with the moments of the values themselves; 1 for two points alone.
+    """(skewness^2 + 1) / kurtosis, in (0, 1]: a normal distribution 1/3, a uniform one 5/9, two points alone 1.
 
-    Departure from Pfister et al., who correct the moments for small n: so the coefficient stays within 1, and resamples
-    weigh as they should. `units` names the independent unit of each value, for the interval. None where the values do
-    not vary. A large share of one heap raises it by its skewness alone: look at the scores, too.
+    Above 5/9 two heaps are likely (Pfister et al. 2013, Frontiers in Psychology 4:700). Departure: they correct the
+    moments for small n; here these are of the values themselves, so that the coefficient stays within 1 and resamples
+    weigh as they should. One long tail raises it, too: look at the values. `units` names the independent unit of each,
+    for the interval. None where the values do not vary.
     """
     x = finite(values)
     if np.ptp(x) == 0:

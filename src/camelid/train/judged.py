@@ -62,16 +62,16 @@ def judged_rows(chat: ChatFormat, verdicts: Sequence[Verdict], lengths: Lengths)
     """Verdicts with their rows, without those that `lengths` sets aside: all completions of a prompt or none."""
     found = []
     for v in verdicts:
-        is_ranking = isinstance(v, Ranking)
-        texts = v.completions if is_ranking else (v.chosen, v.rejected)
-        name = f"{'ranking' if is_ranking else 'preference'} {v.id} ({v.source})"
-        made = completion_rows(chat, v.prompt, texts, name, lengths)
-        if made is None:
-            continue
-        if is_ranking:
-            found.append(Judged(made[1], v.pairs, v.preferences(), v.safe or (None,) * len(texts)))
+        texts: tuple[str, ...]
+        if isinstance(v, Ranking):
+            what, texts, pairs, preferences = "ranking", v.completions, v.pairs, v.preferences()
+            safe = v.safe or (None,) * len(texts)
         else:
-            found.append(Judged(made[1], ((0, 1),), (v,), (v.chosen_safe, v.rejected_safe)))
+            what, texts, pairs, preferences = "preference", (v.chosen, v.rejected), ((0, 1),), (v,)
+            safe = (v.chosen_safe, v.rejected_safe)
+        made = completion_rows(chat, v.prompt, texts, f"{what} {v.id} ({v.source})", lengths)
+        if made is not None:
+            found.append(Judged(made[1], pairs, preferences, safe))
     return found
 
 
@@ -80,9 +80,9 @@ def check_labels(judged: Sequence[Judged]) -> None:
     labels = [label for j in judged for label in j.safe if label is not None]
     if not 0 < sum(labels) < len(labels):
         raise ValueError(
-            f"safety_coef asks for answers labelled safe and unsafe, and of {sum(len(j.safe) for j in judged)} to train "
-            f"on {sum(labels)} are labelled safe and {len(labels) - sum(labels)} unsafe: fill chosen_safe and "
-            f"rejected_safe of preferences, safe of rankings, or set safety_coef=0"
+            f"safety_coef wants answers labelled safe and unsafe ones: of {sum(len(j.safe) for j in judged)} answers "
+            f"{sum(labels)} are labelled safe, {len(labels) - sum(labels)} unsafe; fill chosen_safe and rejected_safe "
+            f"of preferences, safe of rankings, or set safety_coef=0"
         )
 
 

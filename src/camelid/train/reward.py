@@ -27,7 +27,7 @@ from camelid.train.common import RowSettings, batches, input_files, model_card, 
 from camelid.train.judged import Step, check_labels, concerns, judged_rows, read_verdicts, verdict_loss
 from camelid.train.pairs import completion_rows
 from camelid.train.reward_report import describe
-from camelid.types import Comparison, Conversation, read_records
+from camelid.types import Comparison, Conversation, Messages, read_records
 
 
 class RewardSettings(RowSettings):
@@ -59,8 +59,8 @@ PRESETS = {
     ),
     "instructgpt": RewardSettings(model=ModelSettings(lora_rank=0), learning_rate=9e-6, batch_size=64, margins="none"),
 }
-"""The papers' numbers, for full weights (arXiv:2307.09288, section 3.2.2; arXiv:2203.02155, appendix C.2). Both take one
-epoch and a cosine to 10%. LLaMA-2's model of 70B took 5e-6."""
+"""The papers' numbers, for full weights (arXiv:2307.09288, section 3.2.2; arXiv:2203.02155, appendix C.2). Both take
+one epoch and a cosine to 10%. LLaMA-2's model of 70B took 5e-6."""
 
 
 def train_reward(run: Run) -> dict[str, Any]:
@@ -117,11 +117,12 @@ def train_reward(run: Run) -> dict[str, Any]:
         "num_held_out_pairs": sum(len(j.pairs) for j in held_out),
         "warnings": warnings(run, s),
     }
-    results |= too_long | bring_to_scale(run, reward, limit)
+    results |= too_long
     if held_out:
         results |= describe(reward, train, held_out)
         fitted = results["calibration"]["temperature"]
         reward.temperature = fitted["value"] if fitted else 1.0
+    results |= bring_to_scale(run, reward, limit)
     write_json(run.path / "accuracy.json", results)
     reward.save(run.path / "model", model_card(run, "Reward model", results))
     return results
@@ -147,6 +148,7 @@ def bring_to_scale(run: Run, reward: RewardModel, limit: Limit) -> dict[str, Any
     if name is None:
         return {"scale": "as trained"}
     lengths = Lengths(name, s.too_long, limit)
+    asked: list[tuple[str, Messages, tuple[str, ...]]]
     if name == "samples":
         comparisons = [c for file in input_files(run.inputs[name]) for c in read_records(file, Comparison)]
         comparisons = [c for c in comparisons if concerns(c, s.prompts)] or comparisons

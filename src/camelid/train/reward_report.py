@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from camelid.functional.bimodality import UNIFORM, bimodality_coefficient
+from camelid.functional.bimodality import bimodality_coefficient
 from camelid.functional.calibration import cross_fitted, reliability, temperature_with_interval
 from camelid.functional.detection import describe_detection
 from camelid.functional.logistic import sigmoid
@@ -57,7 +57,7 @@ def describe_gaps(gaps: Floats, scores: Sequence[Floats], held_out: Sequence[Jud
     return {
         "gap": mean_over_pairs(gaps, prompts)._asdict(),
         "gap_by_rating": by_rating,
-        "bimodality": heaps and heaps._asdict() | {"of_a_uniform": UNIFORM},
+        "bimodality": heaps and heaps._asdict(),
     }
 
 
