@@ -72,7 +72,7 @@ def gain(won: ArrayLike, baseline: ArrayLike, prompts: Sequence[str] | None = No
 def mean_over_pairs(values: ArrayLike, prompts: Sequence[str] | None = None) -> Estimate:
     """Mean of any number that pairs have, (n,), with a bootstrap over prompts; `n` is the number of prompts."""
     x = np.asarray(values, dtype=np.float64)
-    return _overunit_numbers(
+    return _over_units(
         np.stack([x, np.ones_like(x)]), unit_numbers(prompts, len(x)), lambda sums: sums[0] / sums[1]
     )
 
@@ -103,7 +103,7 @@ def length_balanced(
         share_l, share_s = np.where(n_l == 0, share_s, share_l), np.where(n_s == 0, share_l, share_s)
         return ((n_l + n_s) * (share_l + share_s) / 2 + c_e) / (n_l + n_s + n_e)
 
-    return _overunit_numbers(columns, unit_numbers(prompts, len(y)), balanced)
+    return _over_units(columns, unit_numbers(prompts, len(y)), balanced)
 
 
 def by_length_ratio(
@@ -139,7 +139,7 @@ def shares(won: Mapping[str, Floats], prompts: Sequence[str] | None = None) -> d
     return {name: share_of_wins(y, prompts)._asdict() for name, y in won.items()}
 
 
-def _overunit_numbers(columns: Floats, units: NDArray[np.intp], statistic: Callable[[Floats], Floats]) -> Estimate:
+def _over_units(columns: Floats, units: NDArray[np.intp], statistic: Callable[[Floats], Floats]) -> Estimate:
     """`statistic` of the sums of `columns` (C, n), bootstrapped over units: it gets sums (C, R), returns (R,)."""
     per_unit = np.stack([np.bincount(units, weights=column) for column in columns])  # (C, U)
     num_units = per_unit.shape[1]
