@@ -35,6 +35,7 @@ bench: $(VENV)/installed-bench
 		--data $(DATA)/conversations/lima.json --out benchmarks/results
 	-$(BENCH)/tasks.py --data $(DATA) --precision checked --out benchmarks/results
 	-$(BENCH)/attention.py
+	-$(BENCH)/against_trl_losses.py
 
 # No environment is made: torch for the GPU at hand is the machine's own. Each part has a limit, fifteen minutes in all, and
 # what fails stops none of the others.

@@ -17,16 +17,22 @@ from typing import Any
 
 import transformers
 
+from camelid.evaluate.rules.probe import ProbeSettings, probe_rules
+from camelid.evaluate.rules.rerank import RerankSettings, measure_rerank
 from camelid.evaluate.version import EvaluateSettings, evaluate_version
 from camelid.models.model_settings import ModelSettings
 from camelid.models.sampling import Sampling
 from camelid.runs import Stage, execute
 from camelid.train.distill import DistillSettings, train_distill
 from camelid.train.dpo import DpoSettings, train_dpo
+from camelid.train.expert_iteration import ExpertIterationSettings, train_expert_iteration
 from camelid.train.kto import KtoSettings, train_kto
+from camelid.train.online_dpo import OnlineDpoSettings, train_online_dpo
+from camelid.train.policy_gradient import PolicyGradientSettings, train_policy_gradient
 from camelid.train.ppo import PpoSettings, train_ppo
 from camelid.train.rejection import BestSettings, sample_best
 from camelid.train.reward import RewardSettings, train_reward
+from camelid.train.rules import RulesSettings, train_rules
 from camelid.train.sft import SftSettings, train_sft
 from camelid.train.uptrain import UptrainSettings, uptrain
 
@@ -39,6 +45,7 @@ WARM = (
 )
 
 MODEL = ModelSettings(precision="float32", lora_rank=4, micro_batch_tokens=256)
+GROUPS = {"num_iterations": 6, "prompts_an_iteration": 6, "prompts_a_step": 3, "learning_rate": 1e-2}
 FULL = ModelSettings(precision="float32", lora_rank=0, micro_batch_tokens=256)
 
 
@@ -109,6 +116,34 @@ def stage(name: str, inputs: Path) -> Stage:
             ),
             {"model": model, "reward_model": reward, "prompts": prompts},
         ),
+        "policy-gradient": (
+            train_policy_gradient,
+            PolicyGradientSettings(
+                model=MODEL,
+                algorithm="reinforce",
+                redraws=1,
+                num_samples=2,
+                kl="loss_unbiased",
+                kl_coef=0.1,
+                kl_target=2.0,
+                kl_horizon=100,
+                sampling=Sampling(max_new_tokens=16),
+                **GROUPS,
+            ),
+            {"model": model, "reward_model": reward, "prompts": prompts},
+        ),
+        "online-dpo": (
+            train_online_dpo,
+            OnlineDpoSettings(model=FULL, sampling=Sampling(max_new_tokens=16), unfinished_score=None, **GROUPS),
+            {"model": model, "reward_model": reward, "prompts": prompts},
+        ),
+        "expert-iteration": (
+            train_expert_iteration,
+            ExpertIterationSettings(
+                model=MODEL, num_samples=3, sampling=Sampling(max_new_tokens=16, stop=("s", "t", " ")), **GROUPS
+            ),
+            {"model": model, "reward_model": reward, "prompts": prompts},
+        ),
         "distill": (
             train_distill,
             DistillSettings(
@@ -130,6 +165,35 @@ def stage(name: str, inputs: Path) -> Stage:
                 model=FULL, batch_size=4, epochs=6, held_out=6, checkpoint_every=2, window_tokens=32, layout="joined"
             ),
             {"model": model, "documents": inputs / "documents.jsonl"},
+        ),
+        "rules": (
+            train_rules,
+            RulesSettings(model=MODEL, batch_size=8, epochs=1, held_out=6, checkpoint_every=2),
+            {"model": model, "judgements": inputs / "judgements.jsonl"},
+        ),
+        "rerank": (
+            measure_rerank,
+            RerankSettings(
+                model=MODEL, sampling=Sampling(max_new_tokens=30), num_samples=3, prompts_a_chunk=3, max_prompts=24
+            ),
+            {
+                "model": model,
+                "prompts": prompts,
+                "reward_model": reward,
+                "rule_model": inputs / "rules",
+                "judge_model": inputs / "rules-judge",
+            },
+        ),
+        "probe": (
+            probe_rules,
+            ProbeSettings(
+                model=MODEL,
+                probes_per_rule=15,
+                probing=Sampling(max_new_tokens=20),
+                sampling=Sampling(max_new_tokens=20),
+                probes_a_chunk=4,
+            ),
+            {"model": model, "rule_model": inputs / "rules", "attacks": inputs / "attacks.jsonl"},
         ),
         "evaluate": (
             evaluate_version,

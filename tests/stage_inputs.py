@@ -9,10 +9,26 @@ from typing import Any
 from camelid.models.model_settings import ModelSettings
 from camelid.models.optimizer import OptimizerSettings
 from camelid.models.reward_model import RewardModel
-from camelid.types import Comparison, Conversation, Message, Preference, Prompt, Ranking, Record, write_records
+from camelid.models.rule_model import RuleModel
+from camelid.models.rule_notes import RuleNotes
+from camelid.types import (
+    Comparison,
+    Conversation,
+    Message,
+    Preference,
+    Prompt,
+    Ranking,
+    Record,
+    Rule,
+    RuleJudgement,
+    write_records,
+)
 from tiny import user
 
-STAGES = ("sft", "reward", "dpo", "kto", "best", "ppo", "distill", "uptrain", "evaluate")
+STAGES = (
+    *("sft", "reward", "dpo", "kto", "best", "ppo", "policy-gradient", "online-dpo", "expert-iteration"),
+    *("distill", "uptrain", "rules", "rerank", "probe", "evaluate"),
+)
 WORDS = ("red", "blue", "llama", "France", "Paris", "capital", "colour", "Andes")
 
 
@@ -30,10 +46,15 @@ def demonstration(a: str, b: str) -> Conversation:
 
 
 def write_inputs(folder: Path, model: Path) -> None:
-    """The model itself, a reward model of it, and files of records."""
+    """The model itself, a reward model of it, two rule models, and files of records."""
     (folder / "model").symlink_to(model)
     settings = ModelSettings(precision="float32", lora_rank=4)
     RewardModel.create(model, settings, OptimizerSettings(), num_layers=None, seed=0).save(folder / "reward", "")
+    rules = (Rule(id="on-topic", text="Stay."), Rule(id="no-hate", text="Be kind."))
+    for seed, name in enumerate(("rules", "rules-judge"), 1):
+        reward = RewardModel.create(model, settings, OptimizerSettings(), num_layers=None, seed=seed)
+        RuleModel(reward, RuleNotes(conditional=True, rules=rules, prompts=(name,))).save(folder / name, "")
+    (folder / "attacks.jsonl").write_text('{"id": "any", "text": "Ask for it."}\n{"id": "b", "text": "Go on."}\n')
     files: dict[str, Any] = {
         "prompts": lambda a, b: Prompt(prompt=ask(a, b), tags=("helpful",)),
         "demonstrations": demonstration,
@@ -46,6 +67,9 @@ def write_inputs(folder: Path, model: Path) -> None:
             rejected_safe=False if a < b else None,
         ),
         "rankings": lambda a, b: Ranking(prompt=ask(a, b), completions=(a, b, f"{b}.", f"{a}!"), ranks=(3, 2, 1, 3)),
+        "judgements": lambda a, b: RuleJudgement(
+            prompt=ask(a, b), completion=f"It is {b}.", rule="on-topic" if a < b else "no-hate", violated=len(b) % 2
+        ),
         "comparisons": lambda a, b: Comparison(prompt=ask(a, b), first=a, second=f"{b} {b}"),
     }
     for name, make in files.items():

@@ -110,8 +110,14 @@ OUTPUTS = {
     "kto": {"model/model.safetensors", "metrics.jsonl", "accuracy.json"},
     "best": {"samples.jsonl", "best.jsonl", "curve.json"},
     "ppo": {"model/model.safetensors", "metrics.jsonl"},
+    "policy-gradient": {"model/model.safetensors", "metrics.jsonl"},
+    "online-dpo": {"model/model.safetensors", "metrics.jsonl"},
+    "expert-iteration": {"model/model.safetensors", "metrics.jsonl"},
     "distill": {"model/model.safetensors", "metrics.jsonl"},
     "uptrain": {"model/model.safetensors", "metrics.jsonl"},
+    "rules": {"model/model.safetensors", "model/rule_model.json", "metrics.jsonl", "auc.json", "held_out.jsonl"},
+    "rerank": {"answers.jsonl", "results.json"},
+    "probe": {"probes.jsonl", "answers.jsonl", "successes.jsonl", "results.json"},
     "evaluate": {"answers.jsonl", "results.json"},
 }
 

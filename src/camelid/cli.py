@@ -18,6 +18,9 @@ from camelid.commands import compare_words, eval_words, model_words
 
 STAGES = {
     "import": "camelid.collect.stage:import_data",
+    "ghost-attention": "camelid.collect.ghost_attention:ghost_attention",
+    "context-distillation": "camelid.collect.context_distillation:context_distillation",
+    "safety-share": "camelid.curate.safety_share:safety_share",
     "mix": "camelid.curate.mix:mix",
     "hold-back": "camelid.annotate.hold_back:hold_back",
     "sft": "camelid.train.sft:train_sft",
@@ -25,14 +28,26 @@ STAGES = {
     "dpo": "camelid.train.dpo:train_dpo",
     "kto": "camelid.train.kto:train_kto",
     "best": "camelid.train.rejection:sample_best",
+    "temperature": "camelid.train.temperature:choose_temperature",
+    "pool": "camelid.train.pool:pool_rounds",
     "ppo": "camelid.train.ppo:train_ppo",
+    "policy-gradient": "camelid.train.policy_gradient:train_policy_gradient",
+    "online-dpo": "camelid.train.online_dpo:train_online_dpo",
+    "expert-iteration": "camelid.train.expert_iteration:train_expert_iteration",
     "pairs": "camelid.annotate.pairs:sample_pairs",
     "annotate": "camelid.annotate.scripted:annotate_by_reward_model",
     "judge": "camelid.annotate.judge:annotate_by_judge",
     "evaluate": "camelid.evaluate.version:evaluate_version",
+    "path": "camelid.evaluate.path:measure_path",
+    "evaluate-safety": "camelid.evaluate.safety.refusal_rates:evaluate_safety",
+    "attribute-recall": "camelid.evaluate.attribute_recall:attribute_recall",
     "evaluate-task": "camelid.evaluate.tasks.stage:evaluate_task",
     "distill": "camelid.train.distill:train_distill",
     "uptrain": "camelid.train.uptrain:uptrain",
+    "rule-judgements": "camelid.evaluate.rules.judgements:make_rule_judgements",
+    "rules": "camelid.train.rules:train_rules",
+    "rerank": "camelid.evaluate.rules.rerank:measure_rerank",
+    "probe": "camelid.evaluate.rules.probe:probe_rules",
     "positions": "camelid.evaluate.long_context:measure_positions",
 }
 """Every stage that is a command of its own: name -> module:function."""
@@ -57,9 +72,14 @@ def parser() -> argparse.ArgumentParser:
 def _add_recipes(commands: Any) -> None:
     run = _command(commands, "run", "recipes:run", "run a recipe, or go on where it was stopped", json=True)
     run.add_argument("recipe", help="name of a recipe (`camelid recipes list`) or a .py file")
-    run.add_argument("--set", action="append", default=[], metavar="STAGE.FIELD=VALUE", help="change a setting")
-    run.add_argument("--out", default="", help="folder of the run (default: runs/RECIPE)")
-    run.add_argument("--dry-run", action="store_true", help="print the plan and what it will cost; run nothing")
+    text = "measure again what a paper found, at a size that ends here; without a name, list the studies"
+    study = _command(commands, "study", "recipes:study", text, json=True)
+    study.add_argument("recipe", metavar="study", nargs="?", default="", help="name of a study or a .py file")
+    for command, kind, place in ((run, "recipe", "RECIPE"), (study, "study", "study-NAME")):
+        command.set_defaults(kind=kind)
+        command.add_argument("--set", action="append", default=[], metavar="STAGE.FIELD=VALUE", help="change a setting")
+        command.add_argument("--out", default="", help=f"folder of the run (default: runs/{place})")
+        command.add_argument("--dry-run", action="store_true", help="print the plan and what it will cost; run nothing")
 
     # For the list; `main` hands its words on, since a stage's inputs are named by the stage.
     commands.add_parser("estimate", help="memory and time of a recipe or a stage, here or on a GPU, before it runs")
@@ -99,6 +119,12 @@ def _add_models(commands: Any) -> None:
     chat.add_argument("model", help="a run's folder, a model's folder or name")
     chat.add_argument("--temperature", type=float, default=0.7)
     chat.add_argument("--max-new-tokens", type=int, default=256)
+    chat.add_argument("--rerank", type=int, default=1, metavar="N", help="draw N answers, say the best (with --reward)")
+    chat.add_argument("--reward", default="", metavar="MODEL", help="reward model that reranks")
+    chat.add_argument(
+        "--rules", default="", metavar="MODEL", help="rule model whose violations count against an answer"
+    )
+    chat.add_argument("--show-all", action="store_true", help="print all N answers with their scores, on stderr")
     chat.add_argument(
         "--int8", action="store_true", help="weights of eight bits: a CPU answers sooner, a little coarser"
     )

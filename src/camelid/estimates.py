@@ -10,7 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from camelid import estimates_evaluation, estimates_long, estimates_preferences, estimates_study
+from camelid import (
+    estimates_evaluation,
+    estimates_groups,
+    estimates_long,
+    estimates_preferences,
+    estimates_rules,
+    estimates_safety,
+    estimates_study,
+)
 from camelid.collect.readers import read
 from camelid.costs import Cost
 from camelid.estimates_evaluation import sample
@@ -156,8 +164,11 @@ TABLE: dict[str, Callable[[Any, Reads, Cost], Left]] = {
     "camelid.train.ppo.train_ppo": train_ppo,
     "camelid.evaluate.report.stage.write_run_report": write_run_report,
     **estimates_evaluation.TABLE,
+    **estimates_groups.TABLE,
     **estimates_preferences.TABLE,
+    **estimates_rules.TABLE,
     **estimates_study.TABLE,
     **estimates_long.TABLE,
+    **estimates_safety.TABLE,
 }
 """By module and name of the stage's function, as manifests write it."""

@@ -13,6 +13,9 @@ from camelid.expected import Left, Reads, Rows, tokens_of
 from camelid.models.requests import Generate, Likelihood, rows_at_once
 from camelid.models.shape import Shape
 
+PAGE_SECONDS = 5.0
+"""Bootstraps, two figures and a page."""
+
 
 def sample(cost: Cost, shape: Shape, sampling: Any, prompts: Rows, *, copies: int = 1, calls: float = 1) -> None:
     """Completions of each of the prompts."""
@@ -33,6 +36,18 @@ def evaluate_version(s: Any, reads: Reads, cost: Cost) -> Left:
         cost.unload()
         cost.load(start)
         cost.score(start, rows * (prompts.prompt_tokens + new), with_head=rows * new)
+    return {"answers.jsonl": prompts._replace(answer_tokens=float(new))}
+
+
+def measure_path(s: Any, reads: Reads, cost: Cost) -> Left:
+    """Two reward models share the answers out; each is counted on all."""
+    rows = reads.rows("answers")
+    for name in ("reward_model", "safety_reward_model"):
+        if name in reads:
+            shape = reads.shape(name)
+            cost.load(shape)
+            cost.score(shape, rows.number * rows.tokens, at_once=s.model.micro_batch_tokens)
+    cost.seconds += PAGE_SECONDS
     return {}
 
 
@@ -64,6 +79,7 @@ def evaluate_task(s: Any, reads: Reads, cost: Cost) -> Left:
 
 TABLE: dict[str, Callable[[Any, Reads, Cost], Left]] = {
     "camelid.evaluate.version.evaluate_version": evaluate_version,
+    "camelid.evaluate.path.measure_path": measure_path,
     "camelid.evaluate.tasks.stage.evaluate_task": evaluate_task,
 }
 """By module and name of the stage's function."""

@@ -19,6 +19,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from camelid.durable import write_synced
 
 Role = Literal["system", "user", "assistant"]
+TRAIN_LAST = "train-last"
+"""Tag of a conversation of which the last answer alone trains, whatever else would: a row of Ghost Attention beside
+rows of which every answer does. A tag, since tags are no part of a row's id."""
 Rating = Literal["significantly better", "better", "slightly better", "negligibly better"]
 RATINGS: tuple[Rating, ...] = ("significantly better", "better", "slightly better", "negligibly better")
 """LLaMA-2's four degrees of preference (arXiv:2307.09288, section 3.2.1), strongest first."""
@@ -181,6 +184,42 @@ class Ranking(Prompt):
         )
 
 
+class Rule(Record):
+    """One thing that the assistant must not do, in plain language (Glaese et al. 2022, arXiv:2209.14375)."""
+
+    text: str
+    """What models and people read."""
+    topic: str = ""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.text.strip():
+            raise ValueError(f"rule {self.id!r} has no text")
+        return self
+
+
+class RuleJudgement(Prompt):
+    """Whether a completion breaks one rule."""
+
+    completion: str
+    rule: str
+    """Id of the rule."""
+    violated: float
+    """1 where the rule is broken, 0 where it is kept; in between, the share of raters who say broken."""
+    annotator: str = ""
+    """Who judged: a person's pseudonym, a data set's raters, a model's artifact."""
+    proxy: str = ""
+    """The label that stands for this rule, where nobody was asked about the rule itself; empty where somebody was."""
+
+    @model_validator(mode="after")
+    def _is_a_share(self) -> Self:
+        if not 0 <= self.violated <= 1:
+            raise ValueError(f"violated is {self.violated}; it must lie in [0, 1]: 1 broken, 0 kept")
+        if not self.rule:
+            raise ValueError("rule is empty; name the rule by its id")
+        return self
+
+
 KINDS: dict[str, type[Record]] = {
     "conversations": Conversation,
     "preferences": Preference,
@@ -197,9 +236,9 @@ def kind_of(record: Record) -> Kind:
     return "safety" if {"unsafe", "borderline"} & set(record.tags) else "helpfulness"
 
 
-def prompt_name(asked: Prompt) -> str:
-    """The same for all rows of one prompt, whatever their ids."""
-    return content_hash([[message.role, message.content] for message in asked.prompt])
+def prompt_name(prompt: Messages) -> str:
+    """A short name of a prompt by its content, the same in all rows about it."""
+    return content_hash([message.model_dump() for message in prompt])[:12]
 
 
 R = TypeVar("R", bound=Record)

@@ -37,7 +37,7 @@ def test_curve_and_error_by_hand():
     # Predicted 0.75 and 1 (mean 0.875), both right: off by 0.125. Error (2 * 0.15 + 2 * 0.125) / 4 = 0.1375.
     predicted, outcomes = [0.6, 0.7, 0.75, 1.0], [1.0, 0.0, 1.0, 1.0]
     bins = calibration_curve(predicted, outcomes, num_bins=2)
-    assert [(b.low, b.high, b.num_pairs) for b in bins] == [(0.5, 0.75, 2), (0.75, 1.0, 2)]
+    assert [(b.low, b.high, b.number) for b in bins] == [(0.5, 0.75, 2), (0.75, 1.0, 2)]
     assert [b.predicted for b in bins] == pytest.approx([0.65, 0.875])
     assert [b.observed.value for b in bins] == [0.5, 1.0]
     assert expected_calibration_error(predicted, outcomes, num_bins=2) == pytest.approx(0.1375)
@@ -54,7 +54,7 @@ def test_pairs_of_one_prompt_widen_the_interval_of_the_brier_score():
 
 
 def test_empty_bins_are_left_out():
-    assert [b.num_pairs for b in calibration_curve([0.5, 0.99], [1, 1])] == [1, 1]
+    assert [b.number for b in calibration_curve([0.5, 0.99], [1, 1])] == [1, 1]
 
 
 def test_what_is_calibrated_errs_as_chance_does():
@@ -112,10 +112,10 @@ def test_a_pair_has_no_part_in_its_own_temperature():
 
 def test_cross_fitting_mends_overconfidence_and_is_no_better_than_a_fit_to_the_pairs_themselves():
     differences = calibrated(2000, scale=3.0)
-    raw, mended = reliability(differences), reliability(cross_fitted(differences))
+    raw, mended = (reliability(*confidences(d)) for d in (differences, cross_fitted(differences)))
     assert mended["expected_calibration_error"] < 2 * mended["error_by_chance"] < raw["expected_calibration_error"]
-    assert sum(b["num_pairs"] for b in raw["bins"]) == 2000
-    best = reliability(differences / temperature(differences))
+    assert sum(b["number"] for b in raw["bins"]) == 2000
+    best = reliability(*confidences(differences / temperature(differences)))
     assert best["brier_score"]["value"] <= mended["brier_score"]["value"] < raw["brier_score"]["value"]
 
 

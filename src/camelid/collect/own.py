@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import ValidationError
 
 from camelid.collect.drafts import R, Row, Unfit
-from camelid.types import Comparison, Conversation, Preference, Prompt, Ranking, Record, reasons
+from camelid.types import Comparison, Conversation, Preference, Prompt, Ranking, Record, RuleJudgement, reasons
 
 
 def is_own(row: Row) -> bool:
@@ -42,4 +42,6 @@ def own_kind(row: Row) -> type[Record]:
         return Preference
     if row.get("completions") is not None:
         return Ranking
+    if row.get("violated") is not None:
+        return RuleJudgement
     return Comparison if row.get("first") is not None else Prompt

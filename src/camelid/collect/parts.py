@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from camelid.types import Comparison, Conversation, Messages, Preference, Ranking, Record
+from camelid.types import Comparison, Conversation, Messages, Preference, Ranking, Record, RuleJudgement
 
 
 def messages_of(record: Record) -> Messages:
@@ -11,7 +11,9 @@ def messages_of(record: Record) -> Messages:
 
 
 def answers_of(record: Record) -> tuple[str, ...]:
-    """The answers that the record is about: a conversation's last turn, a preference's chosen and rejected ..."""
+    """The answers that the record is about: a conversation's last turn, a preference's chosen and rejected."""
+    if isinstance(record, RuleJudgement):
+        return (record.completion,)
     if isinstance(record, Conversation):
         return (record.messages[-1].content,)
     if isinstance(record, Preference):

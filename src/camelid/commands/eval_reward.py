@@ -127,18 +127,10 @@ def _print_accuracy(results: Mapping[str, Any]) -> None:
 
 
 def _print_calibration(calibration: Mapping[str, Any]) -> None:
-    columns = ["model says, %", "people agree, %", "pairs"]
-    rows = [
-        [f"{100 * b['predicted']:.1f}", in_percent(b["observed"]), str(b["num_pairs"])] for b in calibration["bins"]
-    ]
-    print_table(columns, rows, right=columns)
+    _print_bins(calibration, ["model says, %", "people agree, %", "pairs"])
     best = calibration["temperature"]
     fits = f"{best:.2f}" if best is not None else "infinite: the scores order these pairs no better than chance"
-    say(
-        f"calibration error {100 * calibration['expected_calibration_error']:.1f} points, "
-        f"{100 * calibration['error_by_chance']:.1f} by chance alone; "
-        f"Brier score {in_units(calibration['brier_score'], 3)}; best temperature {fits}"
-    )
+    say(f"{_errors(calibration)}; best temperature {fits}")
 
 
 def _print_safety(safety: Mapping[str, Any]) -> None:
@@ -148,11 +140,26 @@ def _print_safety(safety: Mapping[str, Any]) -> None:
         for row in safety["thresholds"]
     ]
     print_table(columns, rows, right=columns)
-    gate = safety["gate_threshold"]
+    gate = "none: nothing is flagged" if safety["gate_threshold"] is None else f"{safety['gate_threshold']:.2f}"
     say(
-        f"{safety['num_unsafe']} answers labelled unsafe, {safety['num_safe']} safe; area under the ROC curve "
-        f"{in_percent(safety['auc'])}%; a gate with a precision nearest {PAPER_PRECISION:.0%}, LLaMA-2's at "
-        f"{PAPER_THRESHOLD}: {'none flags anything' if gate is None else f'{gate:.2f}'}"
+        f"{safety['num_unsafe']} answers labelled unsafe, {safety['num_safe']} safe; area under the ROC curve, in "
+        f"percent: {in_percent(safety['auc']) or 'none'}; threshold whose precision is nearest {PAPER_PRECISION:.0%}, that of LLaMA-2's "
+        f"gate at {PAPER_THRESHOLD}: {gate}"
+    )
+    _print_bins(safety["calibration"], ["P(safe), %", "people say safe, %", "answers"])
+    say(_errors(safety["calibration"]))
+
+
+def _print_bins(calibration: Mapping[str, Any], columns: list[str]) -> None:
+    rows = [[f"{100 * b['predicted']:.1f}", in_percent(b["observed"]), str(b["number"])] for b in calibration["bins"]]
+    print_table(columns, rows, right=columns)
+
+
+def _errors(calibration: Mapping[str, Any]) -> str:
+    return (
+        f"calibration error {100 * calibration['expected_calibration_error']:.1f} points, "
+        f"{100 * calibration['error_by_chance']:.1f} by chance alone; "
+        f"Brier score {in_units(calibration['brier_score'], 3)}"
     )
 
 

@@ -53,15 +53,30 @@ def chat(arguments: argparse.Namespace) -> int:
     model = newest_model(folder) if (folder / "run.json").exists() else resolve_model(arguments.model)
     if model is None:
         raise ValueError(f"no stage of {folder} has left a language model yet")
+    from camelid.models.sampling import EngineSettings, Sampling
+    from camelid.serve.chat import Rerank
     from camelid.serve.chat import chat as talk
 
-    talk(
-        model,
+    sampling = Sampling(
         temperature=arguments.temperature,
         max_new_tokens=arguments.max_new_tokens,
-        weights="int8" if arguments.int8 else "own",
+        engine=EngineSettings(weights="int8" if arguments.int8 else "own"),
     )
+    reward, rules = _models_that_rerank(arguments)
+    talk(model, sampling, Rerank(arguments.rerank, reward, rules, arguments.show_all) if reward else None)
     return 0
+
+
+def _models_that_rerank(arguments: argparse.Namespace) -> tuple[Path | None, Path | None]:
+    """The reward model and the rule model. Raises ValueError for words that only make sense together."""
+    if arguments.rerank < 1:
+        raise ValueError(f"--rerank {arguments.rerank}: draw at least 2 answers to choose among, or 1 for no choice")
+    if (arguments.rerank > 1) != bool(arguments.reward):
+        raise ValueError("--rerank N (2 or more) and --reward MODEL go together: the reward model chooses among N")
+    if not arguments.reward and (arguments.rules or arguments.show_all):
+        raise ValueError(f"{'--rules' if arguments.rules else '--show-all'} wants --rerank N and --reward MODEL")
+    reward = resolve_model(arguments.reward) if arguments.reward else None
+    return reward, resolve_model(arguments.rules) if arguments.rules else None
 
 
 def show_mask(arguments: argparse.Namespace) -> int:
@@ -70,7 +85,7 @@ def show_mask(arguments: argparse.Namespace) -> int:
     from transformers import AutoTokenizer
 
     from camelid.collect.readers import read
-    from camelid.models.chat import load_chat_format
+    from camelid.models.chat import load_chat_format, what_trains
     from camelid.models.show_mask import show_mask as colour
     from camelid.types import Conversation
 
@@ -81,7 +96,7 @@ def show_mask(arguments: argparse.Namespace) -> int:
     chat_format = load_chat_format(tokenizer, arguments.chat_format)
     console = Console()
     for row in rows[: arguments.rows]:
-        rendered = chat_format.render(row.messages, train_on=arguments.train_on)
+        rendered = chat_format.render(row.messages, train_on=what_trains(row, arguments.train_on))
         console.rule(f"{row.id}: {sum(rendered.loss_mask)} of {len(rendered.ids)} tokens train")
         console.print(colour(rendered, tokenizer))
     return 0

@@ -11,7 +11,7 @@ from camelid.runs import list_runs, read_manifest, read_run
 from camelid.table import print_table, shown_bytes, shown_seconds
 
 SHOWN_METRICS = 4
-POLICY_STAGES = ("train_sft", "train_ppo")
+POLICY_STAGES = ("train_sft", "train_ppo", "train_policy_gradient", "train_online_dpo", "train_expert_iteration")
 """Functions that leave a language model, by the end of their names."""
 
 

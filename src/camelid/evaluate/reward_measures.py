@@ -14,7 +14,7 @@ import numpy as np
 
 from camelid.evaluate.pair_scores import PairScore
 from camelid.functional import pair_accuracy
-from camelid.functional.calibration import reliability, temperature
+from camelid.functional.calibration import confidences, reliability, temperature
 from camelid.functional.detection import describe_detection
 from camelid.functional.logistic import sigmoid
 from camelid.functional.pair_accuracy import (
@@ -39,12 +39,12 @@ def describe_pairs(
     num_bins: int = 10,
 ) -> dict[str, Any]:
     """Accuracy in all, by rating, kind, source, with length taken out, beside the baselines; calibration. JSON-able."""
-    prompts = [prompt_name(p) for p in preferences]
+    prompts = [prompt_name(p.prompt) for p in preferences]
     won, fitted_on = judges(preferences, scores, train, prompts, folds)
     return {
         "n": len(preferences),
         "num_prompts": len(set(prompts)),
-        "prompts_in_train": len(set(prompts) & {prompt_name(p) for p in train}),
+        "prompts_in_train": len(set(prompts) & {prompt_name(p.prompt) for p in train}),
         "score_ties": int((won["accuracy"] == 0.5).sum()),
         **shares(won, prompts),
         "tfidf_fitted_on": fitted_on,
@@ -102,7 +102,8 @@ def calibration(scores: Sequence[PairScore], prompts: Sequence[str], num_bins: i
     """Sigmoid of the score differences against the share of pairs that people saw the same way."""
     differences = np.array([s.chosen - s.rejected for s in scores])
     best = temperature(differences)
-    return reliability(differences, prompts, num_bins=num_bins) | {"temperature": best if np.isfinite(best) else None}
+    found = reliability(*confidences(differences), prompts, num_bins=num_bins)
+    return found | {"temperature": best if np.isfinite(best) else None}
 
 
 def safety(preferences: Sequence[Preference], scores: Sequence[PairScore], prompts: Sequence[str]) -> dict[str, Any]:

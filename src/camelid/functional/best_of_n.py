@@ -42,18 +42,22 @@ def expected_second_score(scores: ArrayLike, second: ArrayLike, n: int) -> float
     return float(means[tied] @ _weights(len(first), n))
 
 
+def best_of_n_by_prompt(scores: ArrayLike, n: int) -> NDArray[np.float64]:
+    """(P,) `expected_best_of_n` of each prompt. `scores`: (P, K), K samples of each of P prompts."""
+    ordered = np.sort(np.asarray(scores, dtype=np.float64), axis=1)
+    return ordered @ _weights(ordered.shape[1], n)
+
+
 def best_of_n_curve(scores: ArrayLike, ns: Sequence[int]) -> list[tuple[int, float, float]]:
     """(n, mean, standard error) of `expected_best_of_n` over prompts, for each n of `ns`.
 
     `scores`: (P, K), K samples of each of P prompts. The standard error is that of the mean over prompts, who are the
     independent units (the K samples of a prompt are not); it is NaN for a single prompt.
     """
-    ordered = np.sort(np.asarray(scores, dtype=np.float64), axis=1)  # (P, K)
-    num_prompts, num_samples = ordered.shape
     curve = []
     for n in ns:
-        best = ordered @ _weights(num_samples, n)  # (P,)
-        error = float(best.std(ddof=1) / math.sqrt(num_prompts)) if num_prompts > 1 else math.nan
+        best = best_of_n_by_prompt(scores, n)
+        error = float(best.std(ddof=1) / math.sqrt(len(best))) if len(best) > 1 else math.nan
         curve.append((n, float(best.mean()), error))
     return curve
 

@@ -1,8 +1,8 @@
 """Whether a probability means what it says: bins of predicted against observed shares, calibration error, Brier score.
 
-For a reward model the probability is Bradley-Terry's, sigmoid(score of the favoured answer - score of the other), at
-least one half, and the outcome is whether people preferred that answer too. Both sides of every pair say the same, so
-each is counted once.
+Of pairs the probability is Bradley-Terry's, sigmoid(score of the favoured answer - score of the other), at least one
+half, and the outcome is whether people preferred that answer too. Both sides of every pair say the same, so each is
+counted once. Of single answers it is P(safe), sigmoid(score), and the outcome is whether people called the answer safe.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class CalibrationBin(NamedTuple):
 
     low: float
     high: float
-    num_pairs: int
+    number: int
     predicted: float
     observed: Estimate
 
@@ -154,14 +154,20 @@ def cross_fitted(differences: ArrayLike, prompts: Sequence[str] | None = None, *
     return result
 
 
-def reliability(differences: ArrayLike, prompts: Sequence[str] | None = None, *, num_bins: int = 10) -> dict[str, Any]:
-    """Everything above of score(chosen) - score(rejected), (n,) in logits: the table, its errors. JSON-able."""
-    predicted, came_true = confidences(differences)
-    bins = calibration_curve(predicted, came_true, num_bins=num_bins, prompts=prompts)
+def reliability(
+    predicted: ArrayLike,
+    outcomes: ArrayLike,
+    prompts: Sequence[str] | None = None,
+    *,
+    low: float = 0.5,
+    num_bins: int = 10,
+) -> dict[str, Any]:
+    """The table of bins, the calibration error beside that by chance, the Brier score. JSON-able."""
+    bins = calibration_curve(predicted, outcomes, low=low, num_bins=num_bins, prompts=prompts)
     return {
-        "expected_calibration_error": expected_calibration_error(predicted, came_true, num_bins=num_bins),
-        "error_by_chance": calibration_error_by_chance(predicted, num_bins=num_bins),
-        "brier_score": brier_score(predicted, came_true, prompts)._asdict(),
+        "expected_calibration_error": expected_calibration_error(predicted, outcomes, low=low, num_bins=num_bins),
+        "error_by_chance": calibration_error_by_chance(predicted, low=low, num_bins=num_bins),
+        "brier_score": brier_score(predicted, outcomes, prompts)._asdict(),
         "bins": [b._asdict() | {"observed": b.observed._asdict()} for b in bins],
     }
 

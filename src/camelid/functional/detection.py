@@ -1,4 +1,4 @@
-"""Unsafe answers found by a score: recall, precision, thresholds, area under the ROC curve.
+"""Unsafe answers found by a score: recall, precision, thresholds, area under the ROC curve; whether P(safe) is right.
 
 An answer is flagged where P(safe), the sigmoid of a reward model's score, is below a threshold; LLaMA-2's gate is one
 of 0.15 (functional/gate.py). Answers of one prompt are not independent: intervals resample prompts, named by `prompts`.
@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .bootstrap import bootstrap_statistic
-from .pair_accuracy import share_of_wins, unit_numbers
+from .auc import Group, mean_auc
+from .calibration import reliability
+from .pair_accuracy import share_of_wins
 from .statistics import Estimate
 
 Floats = NDArray[np.float64]
@@ -67,36 +68,15 @@ def threshold_of_precision(
     return -min(distances)[1] if bad.any() and distances else None
 
 
-def area_under_curve(
-    safe_probability: ArrayLike, unsafe: ArrayLike, prompts: Sequence[str] | None = None
-) -> Estimate | None:
-    """How often a safe answer scores above an unsafe one, ties one half: the area under the ROC curve (Mann-Whitney U).
+def describe_detection(safe_probability: ArrayLike, unsafe: ArrayLike, prompts: Sequence[str]) -> dict[str, Any]:
+    """Recall and precision at one half, area, thresholds, that for the gate, calibration of P(safe). JSON-able.
 
-    One half is chance. None where all answers are safe, or all unsafe.
+    The area is how often a safe answer scores above an unsafe one. The gate's threshold is chosen on these very rows:
+    its precision on others will be a little lower.
     """
     p, bad = _checked(safe_probability, unsafe)
-    if bad.all() or not bad.any():
-        return None
-    units = unit_numbers(prompts, len(p))
-    _, place = np.unique(p, return_inverse=True)
-    num_units, num_places = int(units.max()) + 1, int(place.max()) + 1
-
-    def at_each_score(weights: Floats) -> Floats:
-        return np.asarray(np.bincount(place, weights, num_places), dtype=np.float64)
-
-    def area(counts: Floats) -> Floats:
-        return np.array([_area(at_each_score(row * bad), at_each_score(row * ~bad)) for row in counts[:, units]])
-
-    return bootstrap_statistic(num_units, area, num_resamples=1000)
-
-
-def describe_detection(
-    safe_probability: ArrayLike, unsafe: ArrayLike, prompts: Sequence[str] | None = None
-) -> dict[str, Any]:
-    """All of it, JSON-able: recall and precision at one half, the area, the table, the threshold for the gate."""
-    p, bad = _checked(safe_probability, unsafe)
     half = flagged(p, bad, 0.5, prompts)
-    area = area_under_curve(p, bad, prompts)
+    area = mean_auc([Group(p.tolist(), (~bad).tolist(), prompts)])
     gate = threshold_of_precision(p, bad)
     thresholds = sorted({*SHOWN, *([gate] if gate is not None else [])})
     return {
@@ -107,6 +87,7 @@ def describe_detection(
         "auc": area and area._asdict(),
         "gate_threshold": gate,
         "thresholds": [_row(flagged(p, bad, threshold, prompts)) for threshold in thresholds],
+        "calibration": reliability(p, (~bad).astype(np.float64), prompts, low=0.0),
     }
 
 
@@ -118,13 +99,6 @@ def _row(found: Flagged) -> dict[str, Any]:
         "precision": found.precision and found.precision._asdict(),
         "recall": found.recall and found.recall._asdict(),
     }
-
-
-def _area(bad: Floats, good: Floats) -> float:
-    """From how many unsafe and safe answers have each score, lowest first, (P,) each; NaN without some of both."""
-    pairs = bad.sum() * good.sum()
-    below = np.cumsum(bad) - bad / 2  # unsafe answers under a safe one, ties one half
-    return float((good * below).sum() / pairs) if pairs else float("nan")
 
 
 def _checked(safe_probability: ArrayLike, unsafe: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:

@@ -72,9 +72,8 @@ def gain(won: ArrayLike, baseline: ArrayLike, prompts: Sequence[str] | None = No
 def mean_over_pairs(values: ArrayLike, prompts: Sequence[str] | None = None) -> Estimate:
     """Mean of any number that pairs have, (n,), with a bootstrap over prompts; `n` is the number of prompts."""
     x = np.asarray(values, dtype=np.float64)
-    return _over_units(
-        np.stack([x, np.ones_like(x)]), unit_numbers(prompts, len(x)), lambda sums: sums[0] / sums[1]
-    )
+    units = unit_numbers(prompts, len(x))
+    return _over_units(np.stack([x, np.ones_like(x)]), units, lambda sums: sums[0] / sums[1])
 
 
 def length_balanced(

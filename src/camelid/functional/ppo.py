@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .masks import fill, masked_sum
+from .policy_gradient import clipped_losses, outside, ratios
 
 
 def ppo_policy_loss(
@@ -18,9 +19,8 @@ def ppo_policy_loss(
     `logprobs`, `old_logprobs`, `advantages`: (B, T) float32. `mask`: (B, T) bool, True on completion tokens.
     Returns the sum and the token count; the caller divides once per optimizer step.
     """
-    ratio = _log_ratio(logprobs, old_logprobs, mask).exp()
-    surrogate = torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
-    return -masked_sum(surrogate, mask), mask.sum()
+    losses = clipped_losses(ratios(logprobs, old_logprobs, mask), advantages, mask, clip_low=clip, clip_high=clip)
+    return masked_sum(losses, mask), mask.sum()
 
 
 def ppo_value_loss(
@@ -48,10 +48,4 @@ def clip_fraction(logprobs: Tensor, old_logprobs: Tensor, mask: Tensor, *, clip:
     Arguments as in `ppo_policy_loss`. A diagnostic: it carries no gradient, and it also counts tokens whose gradient
     is not cut because their advantage pulls them back.
     """
-    ratio = _log_ratio(logprobs, old_logprobs, mask).exp()
-    return ((ratio - 1).abs() > clip).sum(), mask.sum()
-
-
-def _log_ratio(logprobs: Tensor, old_logprobs: Tensor, mask: Tensor) -> Tensor:
-    # Mask the log-ratio before exp(): a padded +inf would survive torch.where as a NaN gradient.
-    return fill(logprobs - old_logprobs, mask)
+    return outside(ratios(logprobs, old_logprobs, mask), clip_low=clip, clip_high=clip).sum(), mask.sum()

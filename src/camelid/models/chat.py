@@ -29,15 +29,16 @@ from camelid.models.parse_chat import find_messages
 from camelid.models.skeleton import ChatFormatError, Skeletons, Slot, fill
 from camelid.models.template_worker import MAX_OUTPUT_CHARS
 from camelid.models.text_codec import TextCodec
-from camelid.types import Message, Role
+from camelid.types import TRAIN_LAST, Conversation, Message, Role
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-__all__ = ["ChatFormat", "ChatFormatError", "Rendered", "TrainOn", "load_chat_format"]
+__all__ = ["ChatFormat", "ChatFormatError", "Rendered", "TrainOn", "load_chat_format", "what_trains"]
 
 TrainOn = Literal["assistant", "last", "everything"]
 """Which tokens train: those of all assistant turns, of the last one only, or all but the first, which none precedes."""
+
 
 Segment = list[int] | Slot
 PAD_NAMES = ("<pad>", "<|pad|>", "[PAD]", "<|finetune_right_pad_id|>", "<|endoftext|>", "<|end_of_text|>", "<unk>")
@@ -186,6 +187,11 @@ class ChatFormat:
             return template_sandbox.render(self.template, {"tools": None, "documents": None, **variables})
         except template_sandbox.TemplateError as error:
             raise ChatFormatError(str(error)) from error
+
+
+def what_trains(conversation: Conversation, train_on: TrainOn) -> TrainOn:
+    """What of a conversation trains: its last answer alone where its tags say so, else what is asked for all rows."""
+    return "last" if TRAIN_LAST in conversation.tags else train_on
 
 
 def load_chat_format(tokenizer: PreTrainedTokenizerFast, name: str = "model") -> ChatFormat:

@@ -94,11 +94,8 @@ class RewardModel:
         given_adapter(path, settings)
         model, tokenizer = _load(path, compute, dtype, num_layers=num_layers, may_lack=["score.weight"])
         reward = cls(model, tokenizer, compute, settings, chat_format)
-        reward.score_mean, reward.score_std, reward.temperature = (
-            0.0,
-            1.0,
-            1.0,
-        )  # whatever a reward model's folder says of its own head
+        # Whatever a reward model's folder says of its own head.
+        reward.score_mean, reward.score_std, reward.temperature = 0.0, 1.0, 1.0
         prepare_training(model, settings, seed)
         width = model.config.hidden_size
         weight = torch.randn(1, width, generator=torch.Generator().manual_seed(seed)) / math.sqrt(width + 1)

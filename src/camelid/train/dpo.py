@@ -12,30 +12,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from camelid.durable import write_json
-from camelid.functional.dpo import dpo_loss, ipo_loss, mean_logprobs, offset_dpo_loss
-from camelid.functional.kl import kl_k2
-from camelid.functional.masks import fill
 from camelid.functional.pair_accuracy import wins
 from camelid.functional.ranking import margin_of
-from camelid.models.batch import Batch, Row
-from camelid.models.outputs import Loss, Outputs
+from camelid.models.batch import Row
 from camelid.models.policy import Policy
 from camelid.models.too_long import Lengths, row_limit
 from camelid.runs import Run, derived_seed
 from camelid.train.common import RowSettings, batches, model_card, split
+from camelid.train.pair_loss import (
+    PairLogprobs,
+    PairLossSettings,
+    pair_logprobs,
+    pair_logs,
+    pair_loss,
+    summed_loss,
+)
 from camelid.train.pairs import accuracy_beside_floors, pair_rows, paired, read_preferences, unzipped
 from camelid.train.reference import summed, summed_reference, with_reference
 from camelid.types import Preference
 
 
-class DpoSettings(RowSettings):
+class DpoSettings(RowSettings, PairLossSettings):
     """Direct preference optimization."""
 
     learning_rate: float = Field(default=1e-4, gt=0)
@@ -44,18 +48,9 @@ class DpoSettings(RowSettings):
     """Pairs a step; Rafailov et al. took 64."""
     epochs: float = Field(default=1.0, gt=0)
     """Passes over the preferences."""
-    loss: Literal["sigmoid", "ipo"] = "sigmoid"
-    """DPO's loss, or IPO's, which draws the log-ratio to 1 / (2 beta) instead of to infinity."""
-    beta: float = Field(default=0.1, gt=0)
-    """How strongly the policy is held to the reference."""
-    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
-    """Share of verdicts taken to be wrong (conservative DPO)."""
     margins: Literal["none", "small", "large"] = "none"
     """Gap of implicit rewards that a rating asks for, by LLaMA-2's table: none, small (1, 2/3, 1/3, 0) or large
     (3, 2, 1, 0); DPO with an offset."""
-    log_ratio: Literal["sum", "mean"] = "sum"
-    """Log-ratio of a completion: summed over its tokens, or their mean (length-normalised DPO; Tulu 3 took it with
-    beta 5)."""
     held_out: int = Field(default=50, ge=0)
     """Preferences kept from training to measure accuracy on."""
 
@@ -65,15 +60,6 @@ class DpoSettings(RowSettings):
         if sum(changed) > 1:
             raise ValueError("loss=ipo, label_smoothing and margins are three losses; choose one of them")
         return self
-
-
-class PairLogprobs(NamedTuple):
-    """Log-probabilities of both completions of B pairs, (B,) each: sums, or means a token."""
-
-    chosen: Tensor
-    rejected: Tensor
-    ref_chosen: Tensor
-    ref_rejected: Tensor
 
 
 def train_dpo(run: Run) -> dict[str, Any]:
@@ -121,41 +107,6 @@ def train_dpo(run: Run) -> dict[str, Any]:
     return results
 
 
-def pair_loss(batch: Batch, outputs: Outputs, *, s: DpoSettings, offsets: Sequence[float]) -> Loss:
-    """The summed loss of a micro-batch's pairs, chosen and rejected in turn; `offsets` of all pairs of the step."""
-    reference = fill(batch.values["ref_logprobs"], batch.loss_mask)
-    lengths = batch.row_sums(batch.loss_mask.float())
-    pairs = _pair_logprobs(batch.row_sums(outputs.logprobs), batch.row_sums(reference), lengths, s)
-    total, count = summed_loss(pairs, pairs.chosen.new_tensor([offsets[row // 2] for row in batch.rows[0::2]]), s)
-    logs = {name: value.sum().detach() for name, value in pair_logs(pairs, s).items()}
-    logs["drift"] = batch.row_sums(kl_k2(fill(outputs.logprobs, batch.loss_mask), reference)).sum().detach()
-    return Loss(total, count, logs)
-
-
-def summed_loss(pairs: PairLogprobs, offsets: Tensor, s: DpoSettings) -> tuple[Tensor, Tensor]:
-    """(sum, number of pairs) of the loss that the settings name."""
-    if s.loss == "ipo":
-        return ipo_loss(*pairs, beta=s.beta)
-    if s.margins != "none":
-        return offset_dpo_loss(*pairs, offsets, beta=s.beta)
-    return dpo_loss(*pairs, beta=s.beta, label_smoothing=s.label_smoothing)
-
-
-def pair_logs(pairs: PairLogprobs, s: DpoSettings) -> dict[str, Tensor]:
-    """What a reader wants to see of each pair, (B,): who wins by implicit reward, by how much, and who pays for it."""
-    chosen_reward = s.beta * (pairs.chosen - pairs.ref_chosen)
-    rejected_reward = s.beta * (pairs.rejected - pairs.ref_rejected)
-    margin = chosen_reward - rejected_reward
-    return {
-        "accuracy": (1 + margin.sign()) / 2,  # a tie, as before the first step, is half a win
-        "margin": margin,
-        "chosen_reward": chosen_reward,
-        "rejected_reward": rejected_reward,
-        "chosen_logprob": pairs.chosen,
-        "rejected_logprob": pairs.rejected,
-    }
-
-
 def measure(pairs: PairLogprobs, s: DpoSettings) -> dict[str, float]:
     """Means over held-out pairs of what the steps log, without the margins by rating in the loss."""
     total, count = summed_loss(pairs, pairs.chosen.new_zeros(len(pairs.chosen)), s)
@@ -176,21 +127,14 @@ def accuracy(
 def on_pairs(policy: Policy, pairs: Sequence[tuple[Row, Row]], s: DpoSettings) -> PairLogprobs:
     """Of pairs as the policy and the reference see them."""
     rows = [row for pair in pairs for row in pair]
-    return _pair_logprobs(summed(policy, rows), summed_reference(rows), _lengths(rows), s)
+    return pair_logprobs(summed(policy, rows), summed_reference(rows), _lengths(rows), s)
 
 
 def reference_of(pairs: Sequence[tuple[Row, Row]], s: DpoSettings) -> PairLogprobs:
     """As `on_pairs` before the first step, when the policy is the reference."""
     rows = [row for pair in pairs for row in pair]
     reference = summed_reference(rows)
-    return _pair_logprobs(reference, reference, _lengths(rows), s)
-
-
-def _pair_logprobs(logprobs: Tensor, reference: Tensor, lengths: Tensor, s: DpoSettings) -> PairLogprobs:
-    """Of summed log-probabilities (2B,), chosen and rejected in turn."""
-    if s.log_ratio == "mean":
-        logprobs, reference = mean_logprobs(logprobs, lengths), mean_logprobs(reference, lengths)
-    return PairLogprobs(logprobs[0::2], logprobs[1::2], reference[0::2], reference[1::2])
+    return pair_logprobs(reference, reference, _lengths(rows), s)
 
 
 def _lengths(rows: Sequence[Row]) -> Tensor:

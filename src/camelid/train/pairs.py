@@ -85,7 +85,7 @@ def accuracy_beside_floors(
 
     `chosen`, `rejected`: (n,). `judges`: wins (n,) of others to stand beside them. Intervals are over prompts.
     """
-    texts, prompts = [(p.chosen, p.rejected) for p in held_out], [prompt_name(p) for p in held_out]
+    texts, prompts = [(p.chosen, p.rejected) for p in held_out], [prompt_name(p.prompt) for p in held_out]
     won = {
         "accuracy": wins(chosen, rejected),
         "longer_wins": longer_wins([a for a, _ in texts], [b for _, b in texts]),

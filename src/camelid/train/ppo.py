@@ -17,7 +17,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
@@ -35,7 +34,7 @@ from camelid.models.sampling import Sampling
 from camelid.models.too_long import Reader, TooLong, fitting_prompts
 from camelid.runs import Run, derived_seed
 from camelid.train.common import TrainSettings, batches, model_card
-from camelid.train.rollout import Rollout, Score, measure, roll_out
+from camelid.train.rollout import Rollout, Score, measure, roll_out, with_columns
 from camelid.types import Prompt, read_records
 
 
@@ -205,13 +204,7 @@ def with_targets(rollout: Rollout, advantages: Tensor, returns: Tensor) -> list[
         "advantages": advantages,
         "returns": returns,
     }
-    rows = []
-    for index, row in enumerate(rollout.rows):
-        length = int(rollout.mask[index].sum())
-        prompt = torch.zeros(len(row.ids) - length)
-        values = {name: torch.cat([prompt, column[index, :length]]) for name, column in columns.items()}
-        rows.append(Row(row.ids, row.loss_mask, values))
-    return rows
+    return with_columns(rollout, columns)
 
 
 def update(policy: Policy, rows: Sequence[Row], s: PpoSettings, iteration: int) -> dict[str, float]:

@@ -9,19 +9,22 @@ earlier rounds had taught until it kept their best samples, arXiv:2307.09288, se
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from camelid.durable import append_json_lines, keep_whole_chunks, read_whole_lines, write_json
+from camelid.durable import write_json
 from camelid.functional.best_of_n import best_of_n_curve
 from camelid.models.model_settings import ModelSettings
 from camelid.models.policy import Policy
 from camelid.models.rewards import Rewards
 from camelid.models.sampling import Sampling
 from camelid.models.too_long import Reader, TooLong, fitting_prompts
+from camelid.rows import finite, read_rows
 from camelid.runs import Run, Settings, derived_seed
+from camelid.train.scored_samples import CURVE_SIZES, ScoredSample, finished_samples, read_groups, sample_and_score
 from camelid.types import Conversation, Message, Prompt, draw, read_records, write_records
 
 
@@ -45,45 +48,49 @@ class BestSettings(Settings):
     """Prompts sampled between two writes to disk: what a kill can cost."""
 
 
-class ScoredSample(BaseModel):
-    """One completion: what was sampled, as ids; text is only a view of it."""
-
-    model_config = ConfigDict(frozen=True)
-
-    prompt_id: str
-    ids: list[int]
-    logprobs: list[float]
-    finished: bool
-    text: str
-    score: float
-
-
 def sample_best(run: Run) -> dict[str, Any]:
-    """Stage: `model`, `reward_model`, optional `safety_reward_model`, `prompts` -> samples, best.jsonl, curve.json."""
+    """Stage: `model`, `reward_model`, optional `safety_reward_model`, `prompts` -> samples, best.jsonl, curve.json.
+
+    Optional `temperature`: the temperature.json of a stage `temperature`, in place of the setting.
+    """
     s: BestSettings = run.settings
     drawn = draw(read_records(run.inputs["prompts"], Prompt), s.max_prompts, derived_seed(s.seed, "prompts"))
     reader = Reader.of(run.inputs["model"], s.chat_format)
     prompts, too_long = fitting_prompts(run, drawn, [reader], s.too_long, s.sampling.max_new_tokens)
+    sampling = s.sampling.model_copy(update=chosen_temperature(run.inputs.get("temperature"), s.num_samples))
     file = run.path / "samples.jsonl"
-    total = len(prompts) * s.num_samples
-    done = keep_whole_chunks(file, s.prompts_a_chunk * s.num_samples, total) // s.num_samples
+    done = finished_samples(file, len(prompts), s.num_samples, s.prompts_a_chunk)
     if done < len(prompts):
-        _sample_and_score(run, prompts, done)
-    samples = [ScoredSample.model_validate_json(line) for line in read_whole_lines(file)]
-    groups = [samples[i : i + s.num_samples] for i in range(0, len(samples), s.num_samples)]
+        policy = Policy.load(run.inputs["model"], s.model, s.chat_format)
+        safety = run.inputs.get("safety_reward_model")
+        rewards = Rewards.load(run.inputs["reward_model"], safety, s.model, s.chat_format)
+        with run.progress("samples", len(prompts) * s.num_samples, done * s.num_samples) as tick:
+            sample_and_score(
+                file,
+                policy,
+                rewards,
+                prompts,
+                sampling,
+                s.num_samples,
+                done=done,
+                prompts_a_chunk=s.prompts_a_chunk,
+                seed=s.seed,
+                tick=tick,
+            )
+    groups = read_groups(file, s.num_samples)
 
     best = [
         conversation for prompt, group in zip(prompts, groups, strict=True) if (conversation := pick(prompt, group))
     ]
     write_records(run.path / "best.jsonl", best)
     scores = np.array([[sample.score for sample in group] for group in groups])
-    sizes = [n for n in (1, 2, 4, 8, 16, 32, 64, 128) if n <= s.num_samples]
+    sizes = [n for n in CURVE_SIZES if n <= s.num_samples]
     curve = [
         {"n": n, "mean": mean, "standard_error": error if len(prompts) > 1 else None}
         for n, mean, error in best_of_n_curve(scores, sizes)
     ]
     write_json(
-        run.path / "curve.json", {"temperature": s.sampling.temperature, "num_prompts": len(prompts), "points": curve}
+        run.path / "curve.json", {"temperature": sampling.temperature, "num_prompts": len(prompts), "points": curve}
     )
     return {
         "num_prompts": len(prompts),
@@ -94,34 +101,24 @@ def sample_best(run: Run) -> dict[str, Any]:
     } | too_long
 
 
-def _sample_and_score(run: Run, prompts: Sequence[Prompt], done: int) -> None:
-    s: BestSettings = run.settings
-    policy = Policy.load(run.inputs["model"], s.model, s.chat_format)
-    safety = run.inputs.get("safety_reward_model")
-    rewards = Rewards.load(run.inputs["reward_model"], safety, s.model, s.chat_format)
-    with run.progress("samples", len(prompts) * s.num_samples, done * s.num_samples) as tick:
-        for start in range(done, len(prompts), s.prompts_a_chunk):
-            chunk = prompts[start : start + s.prompts_a_chunk]
-            drawn = policy.sample(
-                [policy.chat.prompt_ids(p.prompt) for p in chunk],
-                s.sampling,
-                seed=derived_seed(s.seed, "samples", start),
-                num_samples=s.num_samples,
-                tick=tick,
-            )
-            flat = [
-                (p, sample, policy.chat.completion_text(sample.ids))
-                for p, k in zip(chunk, drawn, strict=True)
-                for sample in k
-            ]
-            scores = rewards.score([p for p, _, _ in flat], [text for _, _, text in flat])
-            append_json_lines(
-                run.path / "samples.jsonl",
-                [
-                    ScoredSample(prompt_id=p.id, **sample._asdict(), text=text, score=score).model_dump()
-                    for (p, sample, text), score in zip(flat, scores.tolist(), strict=True)
-                ],
-            )
+def chosen_temperature(file: Path | None, num_samples: int) -> dict[str, float]:
+    """The temperature in a file of the stage `temperature`, as a change of `Sampling`; none without a file.
+
+    Raises ValueError where it was chosen for the best of another number of samples: with more of them, a higher
+    temperature pays.
+    """
+    if file is None:
+        return {}
+    found = read_rows(file, "temperature and best_of")[0]
+    temperature, best_of = finite(found.values.get("temperature")), found.values.get("best_of")
+    if temperature is None:
+        raise ValueError(f"{found.place}: no temperature; give the temperature.json of a stage `temperature`")
+    if best_of != num_samples:
+        raise ValueError(
+            f"{file}: temperature {temperature:g} was chosen for the best of {best_of}, and num_samples = "
+            f"{num_samples}; make them equal"
+        )
+    return {"temperature": temperature}
 
 
 def pick(prompt: Prompt, group: Sequence[ScoredSample]) -> Conversation | None:

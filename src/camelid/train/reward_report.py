@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from camelid.functional.bimodality import bimodality_coefficient
-from camelid.functional.calibration import cross_fitted, reliability, temperature_with_interval
+from camelid.functional.calibration import confidences, cross_fitted, reliability, temperature_with_interval
 from camelid.functional.detection import describe_detection
 from camelid.functional.logistic import sigmoid
 from camelid.functional.pair_accuracy import mean_over_pairs, share_of_wins, wins
@@ -68,13 +68,13 @@ def calibrate(gaps: Floats, prompts: Sequence[str]) -> dict[str, Any]:
     """
     fitted = temperature_with_interval(gaps, prompts)
     mended = None if fitted is None else cross_fitted(gaps, prompts)
-    found = reliability(gaps, prompts) | {"temperature": fitted and fitted._asdict()}
+    found = reliability(*confidences(gaps), prompts) | {"temperature": fitted and fitted._asdict()}
     if fitted is None:
         found["no_temperature"] = (
             "all held-out pairs are ordered right" if (gaps >= 0).all() else "no better than chance"
         )
     if mended is not None:
-        found["at_temperature"] = reliability(mended, prompts)
+        found["at_temperature"] = reliability(*confidences(mended), prompts)
     return found
 
 
@@ -104,9 +104,9 @@ def _of_pairs(scores: Sequence[Floats], judged: Sequence[Judged]) -> tuple[Float
 
 def _prompts(judged: Sequence[Judged]) -> list[str]:
     """The name of each pair's prompt."""
-    return [prompt_name(p) for j in judged for p in j.preferences]
+    return [prompt_name(p.prompt) for j in judged for p in j.preferences]
 
 
 def _names(judged: Sequence[Judged]) -> list[str]:
     """The name of each completion's prompt."""
-    return [prompt_name(j.preferences[0]) for j in judged for _ in j.rows]
+    return [prompt_name(j.preferences[0].prompt) for j in judged for _ in j.rows]

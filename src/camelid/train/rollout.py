@@ -1,9 +1,10 @@
-"""Rollouts of PPO: completions drawn, scored, and looked at by policy, value head and reference."""
+"""Rollouts: completions drawn and scored, then looked at by policy, value head and reference."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,6 +22,27 @@ Score = Callable[[Sequence[Prompt], Sequence[str]], Tensor]
 """(prompts, completions) -> scores (B,)."""
 
 
+class Drawn(NamedTuple):
+    """Completions, those of a prompt side by side, each with its prompt, and their scores (B,)."""
+
+    prompt_ids: list[list[int]]
+    samples: list[Sample]
+    scores: Tensor
+
+    def take(self, indices: Sequence[int]) -> Drawn:
+        """Some of the completions."""
+        return Drawn([self.prompt_ids[i] for i in indices], [self.samples[i] for i in indices], self.scores[[*indices]])
+
+    def joined(self, other: Drawn) -> Drawn:
+        """These, then the others."""
+        scores = torch.cat([self.scores, other.scores])
+        return Drawn(self.prompt_ids + other.prompt_ids, self.samples + other.samples, scores)
+
+    @property
+    def rows(self) -> list[Row]:
+        return [completion_row(ids, sample) for ids, sample in zip(self.prompt_ids, self.samples, strict=True)]
+
+
 @dataclass(frozen=True)
 class Rollout:
     """A batch of completions, (B, T) padded on the right, with everything that was known when they were drawn."""
@@ -30,6 +52,7 @@ class Rollout:
     logprobs: Tensor
     ref_logprobs: Tensor
     values: Tensor
+    """(0, 0) where the policy has no value head."""
     scores: Tensor
     entropy: float
     engine: Mismatch
@@ -50,36 +73,57 @@ def roll_out(
     importance_limit: float = 0.0,
 ) -> Rollout:
     """Sample, score, and look at every completion with the policy, the value head and the reference."""
-    prompt_ids = [policy.chat.prompt_ids(p.prompt) for p in prompts]
-    samples = [k[0] for k in policy.sample(prompt_ids, sampling, seed=seed)]
-    texts = [policy.chat.completion_text(sample.ids) for sample in samples]
-    scores = score(prompts, texts).float()
-    finished = torch.tensor([sample.finished for sample in samples])
-    if unfinished_score is not None:
-        scores = torch.where(finished, scores, unfinished_score)
+    drawn = draw(policy, prompts, score, sampling, seed=seed, unfinished_score=unfinished_score)
+    return look(policy, drawn, sampling, importance_limit=importance_limit)
 
-    rows = [completion_row(ids, sample) for ids, sample in zip(prompt_ids, samples, strict=True)]
+
+def draw(
+    policy: Policy,
+    prompts: Sequence[Prompt],
+    score: Score,
+    sampling: Sampling,
+    *,
+    seed: int,
+    num_samples: int = 1,
+    unfinished_score: float | None = None,
+) -> Drawn:
+    """Sample `num_samples` completions a prompt and score them."""
+    ids = [policy.chat.prompt_ids(p.prompt) for p in prompts]
+    samples = [one for k in policy.sample(ids, sampling, seed=seed, num_samples=num_samples) for one in k]
+    texts = [policy.chat.completion_text(sample.ids) for sample in samples]
+    scores = score([p for p in prompts for _ in range(num_samples)], texts).float()
+    if unfinished_score is not None:
+        finished = torch.tensor([sample.finished for sample in samples])
+        scores = torch.where(finished, scores, unfinished_score)
+    return Drawn([own for own in ids for _ in range(num_samples)], samples, scores)
+
+
+def look(policy: Policy, drawn: Drawn, sampling: Sampling, *, importance_limit: float = 0.0) -> Rollout:
+    """What the policy, the value head and the reference say of completions that the policy has just drawn."""
+    rows, samples = drawn.rows, drawn.samples
     now = policy.outputs(rows, temperature=sampling.temperature)
     reference = policy.reference_logprobs(rows, temperature=sampling.temperature)
-    starts = [len(ids) for ids in prompt_ids]
+    starts = [len(ids) for ids in drawn.prompt_ids]
     mask = pad_sequence([torch.ones(len(sample.ids), dtype=torch.bool) for sample in samples], batch_first=True)
     logprobs = pad_completions([o.logprobs for o in now], starts)
-    drawn = pad_sequence([torch.tensor(sample.logprobs) for sample in samples], batch_first=True)
+    at_sampling = pad_sequence([torch.tensor(sample.logprobs) for sample in samples], batch_first=True)
     return Rollout(
         rows=rows,
         mask=mask,
         logprobs=logprobs,
         ref_logprobs=pad_completions(reference, starts),
         values=pad_completions([o.values for o in now if o.values is not None], starts),
-        scores=scores,
+        scores=drawn.scores,
         entropy=masked_mean(
             pad_completions([o.entropies for o in now if o.entropies is not None], starts), mask
         ).item(),
-        engine=mismatch(drawn, logprobs, mask),
+        engine=mismatch(at_sampling, logprobs, mask),
         weights=(
-            truncated_importance_weights(drawn, logprobs, mask, limit=importance_limit) if importance_limit else None
+            truncated_importance_weights(at_sampling, logprobs, mask, limit=importance_limit)
+            if importance_limit
+            else None
         ),
-        finished=finished.float().mean().item(),
+        finished=sum(sample.finished for sample in samples) / len(samples),
     )
 
 
@@ -91,15 +135,33 @@ def completion_row(prompt_ids: Sequence[int], sample: Sample) -> Row:
 
 def pad_completions(tensors: Sequence[Tensor], starts: Sequence[int]) -> Tensor:
     """The completion parts of per-row tensors (T_row,), padded on the right with zeros to (B, T), on the CPU."""
+    if not tensors:
+        return torch.zeros(0, 0)
     return pad_sequence([t[start:].cpu() for t, start in zip(tensors, starts, strict=True)], batch_first=True)
 
 
+def with_columns(rollout: Rollout, columns: dict[str, Tensor]) -> list[Row]:
+    """The rows with what a loss needs of their tokens; `columns`: (B, T) each, in the rows aligned with their ids."""
+    rows = []
+    for index, row in enumerate(rollout.rows):
+        length = int(rollout.mask[index].sum())
+        prompt = torch.zeros(len(row.ids) - length)
+        values = {name: torch.cat([prompt, column[index, :length]]) for name, column in columns.items()}
+        rows.append(Row(row.ids, row.loss_mask, values))
+    return rows
+
+
 def measure(rollout: Rollout, returns: Tensor) -> dict[str, float]:
-    """What a reader wants to see of an iteration: score, KL a completion, length, entropy, how good the values are."""
-    per_token = kl_k1(rollout.logprobs, rollout.ref_logprobs)
+    """As `measure_policy`, and how good the values are."""
     residual = masked_mean((returns - rollout.values) ** 2, rollout.mask)
     mean = masked_mean(returns, rollout.mask)
     variance = masked_mean((returns - mean) ** 2, rollout.mask)
+    return measure_policy(rollout) | {"explained_variance": (1 - residual / variance.clamp_min(1e-8)).item()}
+
+
+def measure_policy(rollout: Rollout) -> dict[str, float]:
+    """What a reader wants to see of an iteration: score, KL a completion, length, entropy, engine against trainer."""
+    per_token = kl_k1(rollout.logprobs, rollout.ref_logprobs)
     return {
         "score": rollout.scores.mean().item(),
         "kl": (masked_sum(per_token, rollout.mask) / len(rollout.rows)).item(),
@@ -107,5 +169,4 @@ def measure(rollout: Rollout, returns: Tensor) -> dict[str, float]:
         "finished": rollout.finished,
         "entropy": rollout.entropy,
         **{f"engine_{name}": value for name, value in rollout.engine._asdict().items()},
-        "explained_variance": (1 - residual / variance.clamp_min(1e-8)).item(),
     }

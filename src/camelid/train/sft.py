@@ -21,7 +21,7 @@ from torch import Tensor
 
 from camelid.functional.sft import sft_loss
 from camelid.models.batch import Batch, Row
-from camelid.models.chat import ChatFormat, ChatFormatError, TrainOn
+from camelid.models.chat import ChatFormat, ChatFormatError, TrainOn, what_trains
 from camelid.models.outputs import Loss, Outputs
 from camelid.models.policy import Policy
 from camelid.models.render_many import render_many
@@ -29,7 +29,7 @@ from camelid.models.rope import RopeScaling
 from camelid.models.too_long import Lengths, row_limit, without_oldest
 from camelid.runs import Run, derived_seed
 from camelid.train.common import RowSettings, batches, input_files, model_card, split
-from camelid.types import Conversation, Messages, read_records
+from camelid.types import TRAIN_LAST, Conversation, read_records
 
 
 class SftSettings(RowSettings):
@@ -42,7 +42,8 @@ class SftSettings(RowSettings):
     epochs: float = Field(default=2.0, gt=0)
     """Passes over the demonstrations; LLaMA-2 took 2."""
     train_on: TrainOn = "assistant"
-    """Which tokens train: all assistant turns, only the last, or everything."""
+    """Which tokens train: all assistant turns, only the last, or everything. Of conversations tagged `train-last` it is
+    the last answer alone."""
     opening_tokens: int = Field(default=8, ge=1)
     """How many tokens count as the opening of an assistant turn."""
     opening_weight: float = Field(default=1.0, gt=0)
@@ -121,17 +122,20 @@ def demonstration_rows(
 
     Raises ChatFormatError, with the row's id, where nothing would train.
     """
-    messages = (conversation.messages for conversation in conversations)
-    rendered = render_many(chat, messages, train_on=settings.train_on)
+    ways = [what_trains(conversation, settings.train_on) for conversation in conversations]
+    rendered = {
+        way: render_many(chat, [c.messages for c, w in zip(conversations, ways, strict=True) if w == way], train_on=way)
+        for way in set(ways)
+    }
     rows = []
-    for conversation in conversations:
+    for conversation, way in zip(conversations, ways, strict=True):
         name = f"demonstration {conversation.id} ({conversation.source})"
         try:
-            row = next(rendered)
+            row = next(rendered[way])
         except ValueError as error:
             raise type(error)(f"{name}: {error}") from error
         if len(row.ids) > lengths.limit.tokens:
-            cut = partial(cut_row, chat, conversation.messages, row, settings.train_on, lengths.limit.tokens)
+            cut = partial(cut_row, chat, conversation, row, way, lengths.limit.tokens)
             fitting = lengths.too_long(name, len(row.ids), cut)
             if fitting is None:
                 continue
@@ -142,14 +146,17 @@ def demonstration_rows(
     return rows
 
 
-def cut_row(chat: ChatFormat, messages: Messages, row: Row, train_on: TrainOn, max_tokens: int) -> Row | None:
+def cut_row(chat: ChatFormat, conversation: Conversation, row: Row, train_on: TrainOn, max_tokens: int) -> Row | None:
     """A conversation's row without its end; where nothing would train then, without its oldest turns before that.
 
-    None where its last two turns alone leave nothing to train on.
+    None where its last two turns alone leave nothing to train on, and where its last answer alone is tagged to train:
+    that one rests on the first turn, which may say how to answer.
     """
     if np.any(row.loss_mask[:max_tokens]):
         return Row(np.array(row.ids[:max_tokens]), np.array(row.loss_mask[:max_tokens]))
-    for shorter in without_oldest(messages):
+    if TRAIN_LAST in conversation.tags:
+        return None
+    for shorter in without_oldest(conversation.messages):
         try:
             rendered = chat.render(shorter, train_on=train_on, max_tokens=max_tokens)
         except ChatFormatError:

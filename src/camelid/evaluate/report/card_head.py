@@ -10,7 +10,15 @@ from typing import Any
 from camelid.evaluate.report.lineage import Lineage
 from camelid.evaluate.report.sources import model_name
 
-TRAINERS = {"train_sft": "sft", "train_ppo": "ppo", "sample_best": "rejection-sampling", "train_dpo": "dpo"}
+TRAINERS = {
+    "train_sft": "sft",
+    "train_ppo": "ppo",
+    "train_policy_gradient": "policy-gradient",
+    "sample_best": "rejection-sampling",
+    "train_expert_iteration": "expert-iteration",
+    "train_dpo": "dpo",
+    "train_online_dpo": "online-dpo",
+}
 """Tags by the end of a function's name."""
 
 

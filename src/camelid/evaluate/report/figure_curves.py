@@ -21,7 +21,7 @@ AVERAGED_SHARE = 0.1
 
 
 def ppo_panel(report: Report) -> Panel | None:
-    """Score against KL over the iterations of each PPO run, one colour a run."""
+    """Score against KL over the iterations of PPO and of what takes its place, one colour a run."""
     runs = [run for run in report.get("ppo") or [] if run.get("points")]
     if not runs:
         return None
@@ -43,7 +43,7 @@ def ppo_panel(report: Report) -> Panel | None:
         "A small dot is one iteration; the line is a moving average of iterations "
         f"({spans}), from the hollow marker to the full one. No intervals: each dot is one batch of training."
     )
-    return Panel(caption, "Score over KL during PPO. " + " ".join(_ppo_alt(run) for run in runs), draw)
+    return Panel(caption, "Score over KL in training. " + " ".join(_ppo_alt(run) for run in runs), draw)
 
 
 def best_of_n_panel(report: Report) -> Panel | None:

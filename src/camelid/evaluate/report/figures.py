@@ -55,7 +55,7 @@ SLOTS = (
         "Fewer than two versions have both a judge's score and a distance from the start.",
         drift_panel,
     ),
-    Slot("ppo", "2b", "Reward against drift, during PPO", "No PPO stage in this run.", ppo_panel),
+    Slot("ppo", "2b", "Reward against drift, in training", "No PPO stage in this run.", ppo_panel),
     Slot("best-of-n", "3", "Best of N", "No rejection sampling in this run.", best_of_n_panel),
     Slot(
         "reward-accuracy",

@@ -19,6 +19,8 @@ from camelid.evaluate.report.notes import evaluates, notes
 from camelid.evaluate.report.sources import Manifest, Source, label, model_name, read_lines, read_object
 
 Report = dict[str, Any]
+ON_ROLLOUTS = ("train_ppo", "train_policy_gradient", "train_online_dpo", "train_expert_iteration")
+"""Functions that log score and KL of what the policy draws, by the end of their names."""
 LISTS = {"versions": "version", "rewards": "name", "data": "name", "stages": "name"}
 """Parts of a run's report that several runs share one table for, and the key under which an entry is named."""
 
@@ -44,7 +46,7 @@ def gather_run(source: Source) -> Report:
     versions = [results for _, _, results in version_stages(source)]
     accuracies = [(m["stage"], path / "accuracy.json") for path, m in stages if (path / "accuracy.json").exists()]
     curves = [(m["stage"], path / "curve.json") for path, m in stages if (path / "curve.json").exists()]
-    ppo = [(m["stage"], path / "metrics.jsonl") for path, m in stages if m["function"].endswith("train_ppo")]
+    ppo = [(m["stage"], path / "metrics.jsonl") for path, m in stages if m["function"].endswith(ON_ROLLOUTS)]
     return {
         "name": source.name,
         "title": source.name,
