@@ -69,10 +69,20 @@ def stage(name: str, inputs: Path) -> Stage:
         ),
         "reward": (
             train_reward,
-            RewardSettings(model=MODEL, batch_size=4, epochs=3, held_out=6, checkpoint_every=2, num_layers=1),
+            RewardSettings(
+                model=MODEL,
+                batch_size=8,
+                epochs=3,
+                held_out=6,
+                checkpoint_every=2,
+                num_layers=1,
+                safety_coef=0.5,
+                warmup_fraction=0.2,
+            ),
             {
                 "model": model,
                 "preferences": inputs / "preferences.jsonl",
+                "rankings": inputs / "rankings.jsonl",
                 "samples": inputs / "comparisons.jsonl",
             },
         ),

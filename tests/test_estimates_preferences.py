@@ -1,10 +1,10 @@
-"""What DPO, KTO and distillation will cost, against numbers counted by hand."""
+"""What reward models, DPO, KTO and distillation will cost, against numbers counted by hand."""
 
 import pytest
 
 from camelid.plan import make_plan
 from camelid.runs import Stage
-from camelid.types import Conversation, Message, Preference, write_records
+from camelid.types import Conversation, Message, Preference, Ranking, write_records
 from test_plan import model_folder, question, speed
 
 pytest.importorskip("transformers")
@@ -26,6 +26,28 @@ def conversations(path, number):
 
 def cost_of(tmp_path, name, function, settings, inputs):
     return make_plan([Stage(name, function, settings, inputs)], tmp_path / "run", speed())[0][0].cost
+
+
+def test_a_reward_model_counts_every_completion_of_a_ranking_and_what_its_scale_is_by(tmp_path):
+    from camelid.train.reward import RewardSettings, train_reward
+
+    ranked = [
+        Ranking(prompt=question(f"{i:040}"), completions=("y" * 80, "z" * 40, "x" * 60, "w" * 60), ranks=(1, 2, 3, 3))
+        for i in range(8)
+    ]
+    write_records(tmp_path / "r.jsonl", ranked)  # four answers of 20 tokens in the mean, as the pairs'
+    model = model_folder(tmp_path / "m")
+    pairs = {"model": model, "preferences": preferences(tmp_path / "p.jsonl")}
+    cost = cost_of(tmp_path, "reward", train_reward, RewardSettings(held_out=4, epochs=3), pairs)
+    assert cost.trained_tokens == 2 * 6 * 3 * 35
+    assert cost.scored_tokens == 2 * (4 + 4) * 35  # those held out, and as many that it trained on
+    alone = {"model": model, "rankings": tmp_path / "r.jsonl"}
+    cost = cost_of(tmp_path, "reward", train_reward, RewardSettings(held_out=3), alone)
+    assert (cost.trained_tokens, cost.scored_tokens) == (4 * 5 * 35, 4 * (3 + 3) * 35)
+    both = pairs | alone | {"demonstrations": conversations(tmp_path / "d.jsonl", 7)}
+    cost = cost_of(tmp_path, "reward", train_reward, RewardSettings(held_out=0), both)
+    assert cost.trained_tokens == pytest.approx((2 * 10 + 4 * 8) * 35)
+    assert cost.scored_tokens == 7 * (15 + 25)
 
 
 def test_dpo_looks_at_every_pair_for_the_reference_and_again_at_those_held_out(tmp_path):

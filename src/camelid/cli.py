@@ -21,6 +21,7 @@ STAGES = {
     "ghost-attention": "camelid.collect.ghost_attention:ghost_attention",
     "context-distillation": "camelid.collect.context_distillation:context_distillation",
     "safety-share": "camelid.curate.safety_share:safety_share",
+    "mix": "camelid.curate.mix:mix",
     "hold-back": "camelid.annotate.hold_back:hold_back",
     "sft": "camelid.train.sft:train_sft",
     "reward": "camelid.train.reward:train_reward",
@@ -144,8 +145,8 @@ def _add_data(commands: Any) -> None:
     convert = _command(data, "convert", "data:convert", "from any known format to another")
     convert.add_argument("file")
     convert.add_argument("output")
-    convert.add_argument("--to", default="camelid", help="camelid, openai, sharegpt, alpaca, hh or trl")
-    convert.add_argument("--kind", default="", choices=["conversations", "preferences", "prompts"])
+    convert.add_argument("--to", default="camelid", help="camelid, openai, sharegpt, alpaca, hh, trl or ranked")
+    convert.add_argument("--kind", default="", choices=["conversations", "preferences", "prompts", "rankings"])
     convert.add_argument("--strict", action="store_true", help="stop at the first row that does not fit")
     _add_sieves(data)
 

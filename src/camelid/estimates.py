@@ -20,10 +20,11 @@ from camelid import (
     estimates_study,
 )
 from camelid.collect.readers import read
-from camelid.collect.stage import KINDS
 from camelid.costs import Cost
 from camelid.estimates_evaluation import sample
 from camelid.expected import Left, Reads, Rows
+from camelid.functional.mixing import mixture_sizes
+from camelid.types import KINDS
 
 DATA_SECONDS = 0.2
 """Reading, checking and writing some hundred rows."""
@@ -52,6 +53,15 @@ def hold_back(s: Any, reads: Reads, cost: Cost) -> Left:
     return parts | {"chosen.jsonl": chosen}
 
 
+def mix(s: Any, reads: Reads, cost: Cost) -> Left:
+    """Of a source of one kind only, half of the rows are taken to be of it."""
+    cost.seconds += DATA_SECONDS
+    found = {name: reads.rows(name) for name in s.weights}
+    there = {name: rows.number / (2 if name in s.only else 1) for name, rows in found.items()}
+    sizes = mixture_sizes(there, s.weights, whole=s.whole, max_rows=s.max_rows)
+    return {"mixed.jsonl": Rows.join([rows._replace(number=sizes[name]) for name, rows in found.items()])}
+
+
 def train_sft(s: Any, reads: Reads, cost: Cost) -> Left:
     """Assistant turns before the last are counted as context, so the head's work is a little too low for long talks."""
     shape, rows = reads.shape("model"), reads.rows("demonstrations")
@@ -71,21 +81,6 @@ def train_sft(s: Any, reads: Reads, cost: Cost) -> Left:
         held_out = 2 * s.held_out
         at_once = s.model.micro_batch_tokens
         cost.score(shape, held_out * length, with_head=held_out * rows.answer_tokens, at_once=at_once)
-    return {"model": shape}
-
-
-def train_reward(s: Any, reads: Reads, cost: Cost) -> Left:
-    shape, rows = reads.shape("model").as_reward_model(s.num_layers), reads.rows("preferences")
-    length = min(rows.tokens, s.max_tokens)
-    # Which rows are tagged unsafe is not known before the run: 37% of the starter set's are.
-    number = rows.number * {"all": 1.0, "unsafe": 0.37, "other": 0.63}[s.prompts]
-    cost.load_for_training(shape, s.model)
-    tokens, step = 2 * max(number - s.held_out, 0) * s.epochs * length, 2 * s.batch_size * length
-    cost.train(shape, s.model, tokens, length=length, step_tokens=step, checkpoint_every=s.checkpoint_every)
-    cost.score(shape, 2 * s.held_out * length, at_once=s.model.micro_batch_tokens)
-    if "samples" in reads:
-        samples = reads.rows("samples")
-        cost.score(shape, 2 * samples.number * samples.tokens, at_once=s.model.micro_batch_tokens)
     return {"model": shape}
 
 
@@ -160,11 +155,11 @@ def write_run_report(s: Any, reads: Reads, cost: Cost) -> Left:
 TABLE: dict[str, Callable[[Any, Reads, Cost], Left]] = {
     "camelid.collect.stage.import_data": import_data,
     "camelid.annotate.hold_back.hold_back": hold_back,
+    "camelid.curate.mix.mix": mix,
     "camelid.annotate.pairs.sample_pairs": sample_pairs,
     "camelid.annotate.scripted.annotate_by_reward_model": annotate_by_reward_model,
     "camelid.annotate.judge.annotate_by_judge": annotate_by_judge,
     "camelid.train.sft.train_sft": train_sft,
-    "camelid.train.reward.train_reward": train_reward,
     "camelid.train.rejection.sample_best": sample_best,
     "camelid.train.ppo.train_ppo": train_ppo,
     "camelid.evaluate.report.stage.write_run_report": write_run_report,

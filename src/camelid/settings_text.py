@@ -74,6 +74,16 @@ def stage_settings(module: ModuleType) -> type[Settings]:
     return own[0]
 
 
+def starting_settings(module: ModuleType, preset: str = "") -> Settings:
+    """A stage's defaults, or one of its module's PRESETS. Raises ValueError with the names that there are."""
+    if not preset:
+        return stage_settings(module)()
+    presets: dict[str, Settings] = getattr(module, "PRESETS", {})
+    if preset not in presets:
+        raise ValueError(f"--preset {preset}: this stage has {', '.join(presets) or 'no presets'}")
+    return presets[preset]
+
+
 def _is_table(settings: BaseModel, path: list[str]) -> bool:
     """Whether a setting is a table with free keys, not a group of settings."""
     value: Any = settings

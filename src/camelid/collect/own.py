@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import ValidationError
 
 from camelid.collect.drafts import R, Row, Unfit
-from camelid.types import Comparison, Conversation, Preference, Prompt, Record, RuleJudgement, reasons
+from camelid.types import Comparison, Conversation, Preference, Prompt, Ranking, Record, RuleJudgement, reasons
 
 
 def is_own(row: Row) -> bool:
@@ -40,6 +40,8 @@ def own_kind(row: Row) -> type[Record]:
         return Conversation
     if row.get("chosen") is not None:
         return Preference
+    if row.get("completions") is not None:
+        return Ranking
     if row.get("violated") is not None:
         return RuleJudgement
     return Comparison if row.get("first") is not None else Prompt

@@ -19,16 +19,14 @@ from camelid.collect.overlap import Overlap
 from camelid.collect.parts import messages_of, words_in
 from camelid.collect.readers import REPEATS, ReadResult, SetAside, read, repeats, write_set_aside
 from camelid.runs import Run, Settings, derived_seed
-from camelid.types import Conversation, Preference, Prompt, Record, draw, write_records
-
-KINDS: dict[str, type[Record]] = {"conversations": Conversation, "preferences": Preference, "prompts": Prompt}
+from camelid.types import KINDS, Prompt, Record, draw, write_records
 
 
 class ImportSettings(Settings):
     format: FormatName | Literal["auto"] = "auto"
     """Format of the data's rows; auto tells it from the rows of each file."""
-    kind: Literal["conversations", "preferences", "prompts"] = "conversations"
-    """What to make of the rows. Conversations and preferences also give prompts."""
+    kind: Literal["conversations", "preferences", "prompts", "rankings"] = "conversations"
+    """What to make of the rows. All of them also give prompts, and rankings the preferences in them."""
     licence: str = ""
     """SPDX name of the data's licence, written into every row that does not name its own."""
     max_rows: int = 0
