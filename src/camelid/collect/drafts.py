@@ -37,6 +37,8 @@ class Draft(NamedTuple):
     tags: tuple[str, ...] = ()
     undecided: str = ""
     """Why a comparison has no verdict, as a reason; such a row only gives its prompt."""
+    answer: str = ""
+    """What a verifiable reward compares with (`types.Prompt.answer`)."""
 
 
 def text(value: Any, field: str) -> str:
@@ -139,7 +141,7 @@ def to_record(draft: Draft, want: type[R], *, source: str, licence: str) -> R:
         answered = draft.chosen is None and draft.turns and draft.turns[-1].role == "assistant"
         prompt = draft.turns[:-1] if answered else draft.turns
         check(prompt, last="user")
-        return want.model_validate(fields | {"prompt": prompt})
+        return want.model_validate(fields | {"prompt": prompt, "answer": draft.answer})
     if want is Conversation:
         if draft.chosen is not None:
             raise Unfit("a preference: a conversation was asked for; ask for preferences or prompts")
@@ -173,5 +175,5 @@ def to_draft(record: Record) -> Draft:
     if isinstance(record, Preference):
         return Draft(record.prompt, record.chosen, record.rejected)
     if type(record) is Prompt:
-        return Draft(record.prompt)
+        return Draft(record.prompt, answer=record.answer)
     raise Unfit(f"no place: only the format camelid carries a {type(record).__name__}; write that")
