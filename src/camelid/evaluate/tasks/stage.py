@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic import Field
 
-from camelid.durable import append_json_lines, keep_whole_chunks, write_json
 from camelid.confined.sandbox import check_system
+from camelid.durable import append_json_lines, keep_whole_chunks, write_json
 from camelid.evaluate.tasks.asking import asked, chosen_questions
 from camelid.evaluate.tasks.checked import Checker, trial_of
 from camelid.evaluate.tasks.memory import Seen, contamination
