@@ -23,10 +23,14 @@ from camelid.models.sampling import Sampling
 from camelid.runs import Stage, execute
 from camelid.train.distill import DistillSettings, train_distill
 from camelid.train.dpo import DpoSettings, train_dpo
+from camelid.train.guards import GuardSettings, Limit
+from camelid.train.held_out import HeldOutSettings
 from camelid.train.kto import KtoSettings, train_kto
 from camelid.train.ppo import PpoSettings, train_ppo
+from camelid.train.pretraining_mix import MixSettings
 from camelid.train.rejection import BestSettings, sample_best
 from camelid.train.reward import RewardSettings, train_reward
+from camelid.train.scoring import ScoreSettings
 from camelid.train.sft import SftSettings, train_sft
 from camelid.train.uptrain import UptrainSettings, uptrain
 
@@ -98,6 +102,46 @@ def stage(name: str, inputs: Path) -> Stage:
                 sampling=Sampling(max_new_tokens=16),
             ),
             {"model": model, "reward_model": reward, "prompts": prompts},
+        ),
+        "ppo-everything": (
+            train_ppo,
+            PpoSettings(
+                model=MODEL,
+                num_iterations=6,
+                batch_size=8,
+                mini_batch_size=4,
+                ppo_epochs=2,
+                learning_rate=1e-2,
+                warmup_steps=3,
+                sampling=Sampling(max_new_tokens=12),
+                scoring=ScoreSettings(
+                    sources={"reward_model": 1.0, "pattern": 0.5},
+                    pattern="[aeiou]",
+                    standardise="running",
+                    length_penalty=0.01,
+                    repetition_penalty=1.0,
+                    clip=3.0,
+                ),
+                guards=GuardSettings(
+                    divergence=Limit(limit=0.0),
+                    divergence_window=3,
+                    explained_variance=Limit(limit=0.99),
+                    value_iterations=2,
+                    length_correlation=Limit(limit=-1.0),
+                    kl=Limit(limit=1e9, action="stop"),
+                ),
+                held_out=HeldOutSettings(number=6, every=2),
+                ptx=MixSettings(ratio=1, max_tokens=16),
+                ema="beside",
+                ema_decay=0.9,
+            ),
+            {
+                "model": model,
+                "reward_model": reward,
+                "alarm_model": reward,
+                "prompts": prompts,
+                "pretraining": inputs / "documents.jsonl",
+            },
         ),
         "distill": (
             train_distill,
