@@ -121,6 +121,8 @@ def stage(name: str, inputs: Path) -> Stage:
                     length_penalty=0.01,
                     repetition_penalty=1.0,
                     clip=3.0,
+                    unfinished_score=None,
+                    unfinished_penalty=0.5,
                 ),
                 guards=GuardSettings(
                     divergence=Limit(limit=0.0),

@@ -141,6 +141,16 @@ def test_a_killed_stage_ends_as_if_nothing_had_happened(server, undisturbed, tmp
     assert_same(expected, tmp_path / "killed")
 
 
+def test_ppo_goes_on_from_its_checkpoint_with_all_that_it_remembers(server, undisturbed, tmp_path):
+    """Killed when averages, the running scale, the guards' windows and the best look are no longer those of a start."""
+    expected, _ = undisturbed("ppo-everything")
+    assert server.run("ppo-everything", tmp_path / "killed", checkpoints=2)["killed"]
+    (newest,) = list((tmp_path / "killed").glob("*/checkpoints/step-*"))[-1:]
+    assert 2 <= int(newest.name.removeprefix("step-")) < 6
+    server.run("ppo-everything", tmp_path / "killed")
+    assert_same(expected, tmp_path / "killed")
+
+
 @pytest.mark.parametrize(("stage", "file"), [("best", "samples.jsonl"), ("evaluate", "answers.jsonl")])
 @pytest.mark.parametrize("rows", [1, 14, 28])
 def test_a_chunk_that_a_kill_cut_short_is_drawn_again(server, undisturbed, tmp_path, stage, file, rows):

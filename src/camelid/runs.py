@@ -128,10 +128,7 @@ class Run:
             load(checkpoint.path)
             sizes, step = checkpoint.notes["log_bytes"], checkpoint.step
         for path in self._logs():  # rows after the checkpoint will be written again
-            if path.name in sizes:
-                os.truncate(path, sizes[path.name])
-            else:
-                path.unlink()
+            os.truncate(path, sizes.get(path.name, 0))
         return step
 
     def checkpoint(self, step: int, save: Callable[[Path], None]) -> None:
