@@ -24,7 +24,6 @@ from camelid.runs import Stage, execute
 from camelid.train.distill import DistillSettings, train_distill
 from camelid.train.dpo import DpoSettings, train_dpo
 from camelid.train.guards import GuardSettings, Limit
-from camelid.train.held_out import HeldOutSettings
 from camelid.train.kto import KtoSettings, train_kto
 from camelid.train.ppo import PpoSettings, train_ppo
 from camelid.train.pretraining_mix import MixSettings
@@ -132,7 +131,8 @@ def stage(name: str, inputs: Path) -> Stage:
                     length_correlation=Limit(limit=-1.0),
                     kl=Limit(limit=1e9, action="stop"),
                 ),
-                held_out=HeldOutSettings(number=6, every=2),
+                held_out=6,
+                held_out_every=2,
                 ptx=MixSettings(ratio=1, max_tokens=16),
                 ema="beside",
                 ema_decay=0.9,

@@ -12,7 +12,7 @@ from camelid.models.reward_model import RewardModel
 from camelid.types import Comparison, Conversation, Message, Preference, Prompt, Record, write_records
 from tiny import user
 
-STAGES = ("sft", "reward", "dpo", "kto", "best", "ppo", "distill", "uptrain", "evaluate")
+STAGES = ("sft", "reward", "dpo", "kto", "best", "ppo", "ppo-everything", "distill", "uptrain", "evaluate")
 WORDS = ("red", "blue", "llama", "France", "Paris", "capital", "colour", "Andes")
 
 

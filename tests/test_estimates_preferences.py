@@ -67,7 +67,6 @@ def test_distillation_counts_the_students_own_answers(tmp_path):
 
 def test_ppo_counts_every_model_that_scores_and_every_text_that_trains(tmp_path):
     from camelid.models.sampling import Sampling
-    from camelid.train.held_out import HeldOutSettings
     from camelid.train.ppo import PpoSettings, train_ppo
     from camelid.train.pretraining_mix import MixSettings
     from camelid.train.scoring import ScoreSettings
@@ -88,7 +87,7 @@ def test_ppo_counts_every_model_that_scores_and_every_text_that_trains(tmp_path)
     assert three.scored_tokens == 5 * tokens
     assert three.held_bytes > alone.held_bytes
     # Looks before training, after 2 and after 3 iterations at 5 prompts.
-    looks = cost({"reward_model": model}, held_out=HeldOutSettings(number=5, every=2))
+    looks = cost({"reward_model": model}, held_out=5, held_out_every=2)
     assert looks.sampled_tokens == 3 * 4 * 20 + 3 * 5 * 20
     assert looks.scored_tokens == 3 * tokens + 3 * 5 * 35
     (tmp_path / "text.jsonl").write_text('{"text": "x"}\n')

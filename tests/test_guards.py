@@ -119,7 +119,7 @@ def test_a_stop_leaves_the_model_as_it_was_before_the_iterations_updates(tied_ll
         model = ModelSettings(precision="float32", lora_rank=4)
         policy = Policy.load_for_training(tied_llama, model, OptimizerSettings(), seed=0)
         scorer = Scorer(ScoreSettings(sources={"function": 1.0}, unfinished_score=None), {"function": vowels}, 8)
-        held_out = HeldOut([], s.held_out, s.sampling, s.seed)
+        held_out = HeldOut([], s.sampling, every=1, patience=0, seed=s.seed)
         return ppo(run_of(path, s), policy, PROMPTS, scorer, held_out), trained_weights(policy)
 
     run(tmp_path / "free")

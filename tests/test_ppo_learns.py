@@ -55,7 +55,7 @@ def scorer(score: Score = share_of_vowels, **changes) -> Scorer:
 
 def train(run: Run, policy: Policy, score: Score = share_of_vowels) -> dict[str, float]:
     s = run.settings
-    return ppo(run, policy, TRAIN, scorer(score), HeldOut([], s.held_out, s.sampling, s.seed))
+    return ppo(run, policy, TRAIN, scorer(score), HeldOut([], s.sampling, every=1, patience=0, seed=s.seed))
 
 
 class Learnt(NamedTuple):

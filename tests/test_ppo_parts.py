@@ -20,7 +20,7 @@ from camelid.models.policy import Policy
 from camelid.models.sampling import Sampling
 from camelid.runs import Stage, execute, read_manifest
 from camelid.train.common import in_turn
-from camelid.train.held_out import HeldOut, HeldOutSettings
+from camelid.train.held_out import HeldOut
 from camelid.train.ppo import PpoSettings, train_ppo
 from camelid.train.pretraining_mix import Mix, MixSettings, mix_rows
 from camelid.train.scoring import Scorer, ScoreSettings
@@ -129,7 +129,7 @@ class Moody:
 def test_the_best_look_is_kept_and_patience_ends(tied_llama):
     policy = load(tied_llama)
     scorer = Scorer(ScoreSettings(sources={"function": 1.0}), {"function": Moody(0.0, 2.0, 1.0, 2.0, 3.0)}, 4)
-    held_out = HeldOut(PROMPTS, HeldOutSettings(every=2, patience=2), Sampling(max_new_tokens=4), seed=0)
+    held_out = HeldOut(PROMPTS, Sampling(max_new_tokens=4), every=2, patience=2, seed=0)
     assert [i for i in range(7) if held_out.due(i)] == [0, 2, 4, 6]
     seen, impatient = [], []
     for iteration in (0, 2, 4, 6):
@@ -178,7 +178,7 @@ def test_what_a_run_leaves(everything, pretraining, tmp_path):
         "run",
         {"pretraining": pretraining, "held_out_prompts": tmp_path / "other.jsonl"},
         ema="beside",
-        held_out=HeldOutSettings(every=2),
+        held_out_every=2,
         ptx=MixSettings(ratio=1.5),
     )
     metrics = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
@@ -217,7 +217,7 @@ def test_the_average_may_stand_beside_the_model_or_in_its_place(everything):
 
 
 def test_held_out_prompts_come_from_one_place_and_a_guard_needs_what_it_looks_at(everything, tmp_path):
-    with pytest.raises(ValueError, match=r"set held_out\.number=0, or leave the file out"):
-        everything("both", {"held_out_prompts": tmp_path / "other.jsonl"}, held_out=HeldOutSettings(number=2))
+    with pytest.raises(ValueError, match=r"set held_out=0, or leave the file out"):
+        everything("both", {"held_out_prompts": tmp_path / "other.jsonl"}, held_out=2)
     with pytest.raises(ValueError, match=r"guards\.divergence .* give the input alarm_model"):
         everything("alarm", guards={"divergence": {"limit": 0.1}})

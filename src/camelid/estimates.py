@@ -132,10 +132,10 @@ def train_ppo(s: Any, reads: Reads, cost: Cost) -> Left:
 def _held_out_looks(s: Any, reads: Reads, cost: Cost, rewards: list[Shape]) -> None:
     """Completions of PPO's held-out prompts, drawn and scored."""
     given = "held_out_prompts" in reads
-    held_out = reads.rows("held_out_prompts") if given else reads.rows("prompts")._replace(number=s.held_out.number)
+    held_out = reads.rows("held_out_prompts") if given else reads.rows("prompts")._replace(number=s.held_out)
     if not held_out.number:
         return
-    looks = 1 + -(-s.num_iterations // s.held_out.every)
+    looks = 1 + -(-s.num_iterations // s.held_out_every)
     number, new = looks * held_out.number, s.sampling.max_new_tokens
     sample(cost, reads.shape("model"), s.sampling, held_out._replace(number=number), calls=looks)
     for reward in rewards:

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from camelid.models.averaging import Weights, load_weights, put_back, save_weights, trained_weights
 from camelid.models.policy import Policy
 from camelid.models.sampling import Sampling
@@ -20,20 +18,6 @@ from camelid.runs import derived_seed
 from camelid.train.rollout import complete
 from camelid.train.scoring import Scorer
 from camelid.types import Prompt
-
-
-class HeldOutSettings(BaseModel):
-    """Prompts that nothing is learnt from."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    number: int = Field(default=0, ge=0)
-    """So many of the prompts, where no file of them is given as the input held_out_prompts."""
-    every: int = Field(default=10, ge=1)
-    """Iterations between two looks. The first is before training."""
-    patience: int = Field(default=0, ge=0)
-    """Stop after so many looks in a row without a better score; 0: never. The model with the best score is kept either
-    way."""
 
 
 @dataclass
@@ -46,19 +30,21 @@ class Best:
 
 
 class HeldOut:
-    """Looks at a policy every so many iterations and keeps the best."""
+    """Looks at a policy every `every` iterations and keeps the best; out of patience after so many looks in a row
+    without a better score (0: never)."""
 
-    def __init__(self, prompts: Sequence[Prompt], settings: HeldOutSettings, sampling: Sampling, seed: int):
+    def __init__(self, prompts: Sequence[Prompt], sampling: Sampling, *, every: int, patience: int, seed: int):
         self.prompts = prompts
-        self.settings = settings
         self.sampling = sampling
+        self.every = every
+        self.patience = patience
         self.seed = derived_seed(seed, "held out")
         self.best: Best | None = None
         self.looks_since_best = 0
 
     def due(self, iteration: int) -> bool:
         """Whether to look after so many iterations."""
-        return bool(self.prompts) and iteration % self.settings.every == 0
+        return bool(self.prompts) and iteration % self.every == 0
 
     def look(
         self, policy: Policy, scorer: Scorer, iteration: int, outgoing: AbstractContextManager[None]
@@ -76,7 +62,7 @@ class HeldOut:
 
     @property
     def out_of_patience(self) -> bool:
-        return 0 < self.settings.patience <= self.looks_since_best
+        return 0 < self.patience <= self.looks_since_best
 
     def finish(self, policy: Policy) -> dict[str, float]:
         """Give the policy the best weights; which these are, for the stage's metrics. Nothing without prompts."""

@@ -30,7 +30,7 @@ from camelid.models.too_long import Reader, TooLong, fitting_prompts
 from camelid.runs import Run, derived_seed
 from camelid.train.common import TrainSettings, in_turn, input_files, model_card, split
 from camelid.train.guards import Guards, GuardSettings
-from camelid.train.held_out import HeldOut, HeldOutSettings
+from camelid.train.held_out import HeldOut
 from camelid.train.ppo_update import update, with_targets
 from camelid.train.pretraining_mix import Mix, MixSettings, mix_rows
 from camelid.train.rollout import measure, roll_out, sample_rows
@@ -61,8 +61,12 @@ class PpoSettings(TrainSettings):
     """What completions are scored by, and how scores are shaped."""
     guards: GuardSettings = GuardSettings()
     """What warns or stops."""
-    held_out: HeldOutSettings = HeldOutSettings()
-    """Prompts to choose the best model by, and to stop early."""
+    held_out: int = Field(default=0, ge=0)
+    """Prompts kept from training to choose the best model by, where the input held_out_prompts does not give them."""
+    held_out_every: int = Field(default=10, ge=1)
+    """Iterations between two looks at them; the first is before training, the last at the end."""
+    patience: int = Field(default=0, ge=0)
+    """Stop after so many looks in a row without a better score; 0: never. The best model is kept either way."""
     ptx: MixSettings = MixSettings()
     """PPO-ptx: text in every mini-batch, where the input pretraining is given."""
     ema: Literal["no", "beside", "instead"] = "no"
@@ -122,10 +126,10 @@ def train_ppo(run: Run) -> dict[str, Any]:
     reader = Reader(policy.chat, policy.model.config.max_position_embeddings)
     given = read_records(run.inputs["prompts"], Prompt)
     fitting, too_long = fitting_prompts(run, given, [reader], s.too_long, s.sampling.max_new_tokens)
-    prompts, apart = split(fitting, s.held_out.number, derived_seed(s.seed, "held out"))
+    prompts, apart = split(fitting, s.held_out, derived_seed(s.seed, "held out"))
     if "held_out_prompts" in run.inputs:
         if apart:
-            raise ValueError("held-out prompts are given as a file: set held_out.number=0, or leave the file out")
+            raise ValueError("held-out prompts are given as a file: set held_out=0, or leave the file out")
         given = read_records(run.inputs["held_out_prompts"], Prompt)
         apart, _ = fitting_prompts(run, given, [reader], s.too_long, s.sampling.max_new_tokens)
     scorer = make_scorer(
@@ -144,7 +148,7 @@ def train_ppo(run: Run) -> dict[str, Any]:
         rows = mix_rows(policy, list(input_files(run.inputs["pretraining"])), s.ptx)
         mix = Mix(rows, s.ptx, derived_seed(s.seed, "pretraining"))
     average = MovingAverage(policy, s.ema_decay) if s.ema != "no" else None
-    held_out = HeldOut(apart, s.held_out, s.sampling, s.seed)
+    held_out = HeldOut(apart, s.sampling, every=s.held_out_every, patience=s.patience, seed=s.seed)
 
     metrics = ppo(run, policy, prompts, scorer, held_out, mix, average) | too_long
     policy.save(run.path / "model", model_card(run, "Language model after PPO", metrics))
