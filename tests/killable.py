@@ -26,13 +26,16 @@ from camelid.runs import Stage, execute
 from camelid.train.distill import DistillSettings, train_distill
 from camelid.train.dpo import DpoSettings, train_dpo
 from camelid.train.expert_iteration import ExpertIterationSettings, train_expert_iteration
+from camelid.train.guards import GuardSettings, Limit
 from camelid.train.kto import KtoSettings, train_kto
 from camelid.train.online_dpo import OnlineDpoSettings, train_online_dpo
 from camelid.train.policy_gradient import PolicyGradientSettings, train_policy_gradient
 from camelid.train.ppo import PpoSettings, train_ppo
+from camelid.train.pretraining_mix import MixSettings
 from camelid.train.rejection import BestSettings, sample_best
 from camelid.train.reward import RewardSettings, train_reward
 from camelid.train.rules import RulesSettings, train_rules
+from camelid.train.scoring import ScoreSettings
 from camelid.train.sft import SftSettings, train_sft
 from camelid.train.uptrain import UptrainSettings, uptrain
 
@@ -128,13 +131,22 @@ def stage(name: str, inputs: Path) -> Stage:
                 kl_target=2.0,
                 kl_horizon=100,
                 sampling=Sampling(max_new_tokens=16),
+                scoring=ScoreSettings(standardise="running"),
+                guards=GuardSettings(length_correlation=Limit(limit=-1.0)),
                 **GROUPS,
             ),
             {"model": model, "reward_model": reward, "prompts": prompts},
         ),
         "online-dpo": (
             train_online_dpo,
-            OnlineDpoSettings(model=FULL, sampling=Sampling(max_new_tokens=16), unfinished_score=None, **GROUPS),
+            OnlineDpoSettings(
+                model=FULL,
+                sampling=Sampling(max_new_tokens=16),
+                scoring=ScoreSettings(unfinished_score=None),
+                held_out=4,
+                held_out_every=1,
+                **GROUPS,
+            ),
             {"model": model, "reward_model": reward, "prompts": prompts},
         ),
         "expert-iteration": (
@@ -143,6 +155,49 @@ def stage(name: str, inputs: Path) -> Stage:
                 model=MODEL, num_samples=3, sampling=Sampling(max_new_tokens=16, stop=("s", "t", " ")), **GROUPS
             ),
             {"model": model, "reward_model": reward, "prompts": prompts},
+        ),
+        "ppo-everything": (
+            train_ppo,
+            PpoSettings(
+                model=MODEL,
+                num_iterations=6,
+                batch_size=8,
+                mini_batch_size=4,
+                ppo_epochs=2,
+                learning_rate=1e-2,
+                warmup_steps=3,
+                sampling=Sampling(max_new_tokens=12),
+                scoring=ScoreSettings(
+                    sources={"reward_model": 1.0, "pattern": 0.5},
+                    pattern="[aeiou]",
+                    standardise="running",
+                    length_penalty=0.01,
+                    repetition_penalty=1.0,
+                    clip=3.0,
+                    unfinished_score=None,
+                    unfinished_penalty=0.5,
+                ),
+                guards=GuardSettings(
+                    divergence=Limit(limit=0.0),
+                    divergence_window=3,
+                    explained_variance=Limit(limit=0.99),
+                    value_iterations=2,
+                    length_correlation=Limit(limit=-1.0),
+                    kl=Limit(limit=1e9, action="stop"),
+                ),
+                held_out=6,
+                held_out_every=2,
+                ptx=MixSettings(ratio=1, max_tokens=16),
+                ema="beside",
+                ema_decay=0.9,
+            ),
+            {
+                "model": model,
+                "reward_model": reward,
+                "alarm_model": reward,
+                "prompts": prompts,
+                "pretraining": inputs / "documents.jsonl",
+            },
         ),
         "distill": (
             train_distill,

@@ -26,7 +26,18 @@ from camelid.types import (
 from tiny import user
 
 STAGES = (
-    *("sft", "reward", "dpo", "kto", "best", "ppo", "policy-gradient", "online-dpo", "expert-iteration"),
+    *(
+        "sft",
+        "reward",
+        "dpo",
+        "kto",
+        "best",
+        "ppo",
+        "ppo-everything",
+        "policy-gradient",
+        "online-dpo",
+        "expert-iteration",
+    ),
     *("distill", "uptrain", "rules", "rerank", "probe", "evaluate"),
 )
 WORDS = ("red", "blue", "llama", "France", "Paris", "capital", "colour", "Andes")

@@ -124,6 +124,11 @@ def test_models_know_no_stage(module):
     assert rooms <= {"models", "functional", "types", "runs", "durable", "process"}
 
 
+@pytest.mark.parametrize("module", sorted(m for m in MODULES if room(m) == "confined"))
+def test_what_confines_programs_knows_nothing_of_ours(module):
+    assert {room(name) for name in imports(module, at_import=False) if name.startswith("camelid.")} <= {"confined"}
+
+
 @pytest.mark.parametrize("module", sorted(m for m in MODULES if room(m) == "judges"))
 def test_judges_know_no_stage_and_load_no_torch(module):
     rooms = {room(name) for name in imports(module, at_import=False) if name.startswith("camelid.")}

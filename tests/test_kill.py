@@ -109,7 +109,14 @@ OUTPUTS = {
     "dpo": {"model/model.safetensors", "metrics.jsonl", "accuracy.json"},
     "kto": {"model/model.safetensors", "metrics.jsonl", "accuracy.json"},
     "best": {"samples.jsonl", "best.jsonl", "curve.json"},
-    "ppo": {"model/model.safetensors", "metrics.jsonl"},
+    "ppo": {"model/model.safetensors", "metrics.jsonl", "samples.jsonl"},
+    "ppo-everything": {
+        "model/model.safetensors",
+        "model-ema/model.safetensors",
+        "metrics.jsonl",
+        "samples.jsonl",
+        "guards.jsonl",
+    },
     "policy-gradient": {"model/model.safetensors", "metrics.jsonl"},
     "online-dpo": {"model/model.safetensors", "metrics.jsonl"},
     "expert-iteration": {"model/model.safetensors", "metrics.jsonl"},
@@ -137,6 +144,16 @@ def test_a_killed_stage_ends_as_if_nothing_had_happened(server, undisturbed, tmp
     else:
         server.run(stage, tmp_path / "killed")
     assert kills >= 3
+    assert_same(expected, tmp_path / "killed")
+
+
+def test_ppo_goes_on_from_its_checkpoint_with_all_that_it_remembers(server, undisturbed, tmp_path):
+    """Killed when averages, the running scale, the guards' windows and the best look are no longer those of a start."""
+    expected, _ = undisturbed("ppo-everything")
+    assert server.run("ppo-everything", tmp_path / "killed", checkpoints=2)["killed"]
+    (newest,) = list((tmp_path / "killed").glob("*/checkpoints/step-*"))[-1:]
+    assert 2 <= int(newest.name.removeprefix("step-")) < 6
+    server.run("ppo-everything", tmp_path / "killed")
     assert_same(expected, tmp_path / "killed")
 
 

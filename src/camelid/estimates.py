@@ -24,6 +24,7 @@ from camelid.costs import Cost
 from camelid.estimates_evaluation import sample
 from camelid.expected import Left, Reads, Rows
 from camelid.functional.mixing import mixture_sizes
+from camelid.models.shape import Shape
 from camelid.types import KINDS
 
 DATA_SECONDS = 0.2
@@ -98,29 +99,50 @@ def sample_best(s: Any, reads: Reads, cost: Cost) -> Left:
 
 
 def train_ppo(s: Any, reads: Reads, cost: Cost) -> Left:
-    """A rollout goes through the reward model, the policy, the reference, and then `ppo_epochs` updates."""
-    shape, reward, prompts = reads.shape("model"), reads.shape("reward_model"), reads.rows("prompts")
+    """A rollout goes through the reward models, the policy, the reference, and then `ppo_epochs` updates.
+
+    Of two reward models each is counted on every rollout, and text of pretraining as full rows; programs and functions
+    that score are counted as no time.
+    """
+    shape, prompts = reads.shape("model"), reads.rows("prompts")
+    rewards = [reads.shape(name) for name in ("reward_model", "safety_reward_model") if name in reads]
+    alarms = [reads.shape("alarm_model")] if "alarm_model" in reads else []
+    if not rewards and "reward_model" in s.scoring.sources:
+        rewards = [reads.shape("reward_model")]  # an error that names the input
     rollouts, new = s.num_iterations * min(s.batch_size, prompts.number), s.sampling.max_new_tokens
-    tokens = rollouts * (prompts.prompt_tokens + new)
+    length, at_once = prompts.prompt_tokens + new, s.model.micro_batch_tokens
+    tokens = rollouts * length
     cost.load_for_training(shape, s.model)
-    if not s.share_trunk:
+    for reward in [*([] if s.share_trunk else rewards), *alarms]:
         cost.load(reward)
     if not s.model.lora_rank:
         cost.load(shape)  # without adapters to switch off, the reference is a copy
     sample(cost, shape, s.sampling, prompts._replace(number=rollouts), calls=s.num_iterations)
-    cost.score(reward, tokens, at_once=s.model.micro_batch_tokens)
+    for reward in [*rewards, *alarms]:
+        cost.score(reward, tokens, at_once=at_once)
+    _held_out_looks(s, reads, cost, rewards)
     # The policy's pass takes log-probabilities and entropies from logits of their own, the reference's only the former.
-    cost.score(shape, 2 * tokens, with_head=3 * rollouts * new, at_once=s.model.micro_batch_tokens)
-    length = prompts.prompt_tokens + new
-    cost.train(
-        shape,
-        s.model,
-        s.ppo_epochs * tokens,
-        with_head=s.ppo_epochs * rollouts * new,
-        length=length,
-        step_tokens=s.mini_batch_size * length,
-    )
+    cost.score(shape, 2 * tokens, with_head=3 * rollouts * new, at_once=at_once)
+    step = {"length": length, "step_tokens": s.mini_batch_size * length}
+    heads = s.ppo_epochs * rollouts * new
+    cost.train(shape, s.model, s.ppo_epochs * tokens, with_head=heads, **step)
+    if "pretraining" in reads:
+        text = s.ppo_epochs * rollouts * s.ptx.ratio * s.ptx.max_tokens
+        cost.train(shape, s.model, text, with_head=text, **step)
     return {"model": shape}
+
+
+def _held_out_looks(s: Any, reads: Reads, cost: Cost, rewards: list[Shape]) -> None:
+    """Completions of PPO's held-out prompts, drawn and scored."""
+    given = "held_out_prompts" in reads
+    held_out = reads.rows("held_out_prompts") if given else reads.rows("prompts")._replace(number=s.held_out)
+    if not held_out.number:
+        return
+    looks = 1 + -(-s.num_iterations // s.held_out_every)
+    number, new = looks * held_out.number, s.sampling.max_new_tokens
+    sample(cost, reads.shape("model"), s.sampling, held_out._replace(number=number), calls=looks)
+    for reward in rewards:
+        cost.score(reward, number * (held_out.prompt_tokens + new), at_once=s.model.micro_batch_tokens)
 
 
 def sample_pairs(s: Any, reads: Reads, cost: Cost) -> Left:

@@ -33,6 +33,9 @@ from camelid.types import content_hash
 WORKING_FILES = ("manifest.json", "run.lock", "checkpoints", "timing.jsonl")
 """Files of a stage's directory that are not its outputs."""
 
+LOGS = ("metrics.jsonl", "samples.jsonl", "guards.jsonl")
+"""Files to which a stage with checkpoints appends rows as it goes; a resume cuts them back to its checkpoint."""
+
 
 class Settings(BaseModel):
     """Base of every stage's settings: frozen, unknown keys are errors, the docstring under a field is its help text."""
@@ -100,6 +103,14 @@ class Run:
             with naming_full_disk(path), path.open("a") as file:
                 file.write(json.dumps({"step": step, **row}) + "\n")
 
+    def append(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Append rows to one of `LOGS`, without clock times."""
+        if name not in LOGS:
+            raise ValueError(f"{name} would not be cut back by a resume; it cuts {', '.join(LOGS)}")
+        path = self.path / name
+        with naming_full_disk(path), path.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
     def progress(self, what: str, total: int, done: int = 0) -> Any:
         """A progress bar with time left, on stderr; a context manager whose value advances it: `tick(1)`."""
         return progress(f"{self.label}: {what}", total, done)
@@ -111,23 +122,24 @@ class Run:
     def resume(self, load: Callable[[Path], None]) -> int:
         """Load the newest whole checkpoint and return the step after it; 0 where there is none."""
         checkpoint = self.checkpoints.latest()
-        metrics = self.path / "metrics.jsonl"
-        size = 0
+        sizes: dict[str, int] = {}
         step = 0
         if checkpoint is not None:
             load(checkpoint.path)
-            size, step = checkpoint.notes["metrics_bytes"], checkpoint.step
-        if metrics.exists():  # rows after the checkpoint will be written again
-            os.truncate(metrics, size)
+            sizes, step = checkpoint.notes["log_bytes"], checkpoint.step
+        for path in self._logs():  # rows after the checkpoint will be written again
+            os.truncate(path, sizes.get(path.name, 0))
         return step
 
     def checkpoint(self, step: int, save: Callable[[Path], None]) -> None:
         """Save the state after `step` steps: `save` writes files into the folder that it is given."""
-        metrics = self.path / "metrics.jsonl"
-        if metrics.exists():
-            sync_file(metrics)
-        size = metrics.stat().st_size if metrics.exists() else 0
-        self.checkpoints.save(step, save, notes={"metrics_bytes": size})
+        for path in self._logs():
+            sync_file(path)
+        sizes = {path.name: path.stat().st_size for path in self._logs()}
+        self.checkpoints.save(step, save, notes={"log_bytes": sizes})
+
+    def _logs(self) -> list[Path]:
+        return [self.path / name for name in LOGS if (self.path / name).exists()]
 
 
 def execute(

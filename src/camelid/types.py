@@ -14,7 +14,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from camelid.durable import write_synced
 
@@ -101,6 +108,16 @@ class Prompt(Record):
     """A conversation that waits for the assistant's turn."""
 
     prompt: Messages
+    answer: str = ""
+    """What a verifiable reward compares with: the right answer, a regular expression, or a test program. Where it is
+    empty it is not written, so that rows without one keep their id."""
+
+    @model_serializer(mode="wrap")
+    def _without_an_empty_answer(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        row = write(self)
+        if not row.get("answer"):
+            row.pop("answer", None)
+        return row
 
     @model_validator(mode="after")
     def _turns(self) -> Self:

@@ -42,6 +42,8 @@ class Draft(NamedTuple):
     completions: tuple[str, ...] = ()
     ranks: tuple[int, ...] = ()
     """One a completion, the smallest for the best."""
+    answer: str = ""
+    """What a verifiable reward compares with (`types.Prompt.answer`)."""
 
 
 def text(value: Any, field: str) -> str:
@@ -148,7 +150,7 @@ def to_record(draft: Draft, want: type[R], *, source: str, licence: str) -> R:
         )
         prompt = draft.turns[:-1] if answered else draft.turns
         check(prompt, last="user")
-        return want.model_validate(fields | {"prompt": prompt})
+        return want.model_validate(fields | {"prompt": prompt, "answer": draft.answer})
     if want is Conversation:
         if draft.chosen is not None or draft.completions:
             what = "ranking" if draft.completions else "preference"
@@ -200,5 +202,5 @@ def to_draft(record: Record) -> Draft:
     if isinstance(record, Ranking):
         return Draft(record.prompt, completions=record.completions, ranks=record.ranks)
     if type(record) is Prompt:
-        return Draft(record.prompt)
+        return Draft(record.prompt, answer=record.answer)
     raise Unfit(f"no place: only the format camelid carries a {type(record).__name__}; write that")

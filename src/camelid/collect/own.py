@@ -30,7 +30,7 @@ def parse_own(row: Row, want: type[R], *, source: str, licence: str) -> R:
     if want is Prompt:
         prompt = record.messages[:-1] if isinstance(record, Conversation) else getattr(record, "prompt", ())
         labels = {"source": record.source, "licence": record.licence, "tags": record.tags}
-        return want.model_validate({"prompt": prompt, **labels})
+        return want.model_validate({"prompt": prompt, "answer": getattr(record, "answer", ""), **labels})
     raise Unfit(f"a {kind.__name__}: a {want.__name__} was asked for; ask for what the file holds")
 
 

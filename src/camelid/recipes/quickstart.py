@@ -30,6 +30,7 @@ from camelid.runs import Input, Output, Stage, reseeded
 from camelid.train.ppo import PpoSettings
 from camelid.train.rejection import BestSettings
 from camelid.train.reward import RewardSettings, train_reward
+from camelid.train.scoring import ScoreSettings
 from camelid.train.sft import SftSettings, train_sft
 
 STARTER = Path(camelid.__file__).parent / "starter"
@@ -133,7 +134,7 @@ class Quickstart(BaseModel):
             mini_batch_size=12,
             kl_coef=0.02,
             sampling=Sampling(max_new_tokens=36),
-            unfinished_score=None,
+            scoring=ScoreSettings(unfinished_score=None),
         ),
     )
     """A round's stages."""

@@ -78,6 +78,19 @@ def batches(num_rows: int, batch_size: int, epochs: float, seed: int) -> list[li
     return steps
 
 
+def in_turn(number: int, batch_size: int, step: int, seed: int) -> list[int]:
+    """The `batch_size` rows of a step: pass after pass over all `number` rows, each shuffled anew, cut into batches.
+
+    Fewer rows than `batch_size` repeat within a batch.
+    """
+    places = range(step * batch_size, (step + 1) * batch_size)
+    passes: dict[int, list[int]] = {}
+    for turn in {place // number for place in places}:
+        passes[turn] = list(range(number))
+        random.Random(derived_seed(seed, "prompts", turn)).shuffle(passes[turn])
+    return [passes[place // number][place % number] for place in places]
+
+
 def split(items: Sequence[Any], held_out: int, seed: int) -> tuple[list[Any], list[Any]]:
     """(training, held out), by a seeded shuffle; the held-out part has `held_out` items."""
     if held_out >= len(items) and held_out > 0:

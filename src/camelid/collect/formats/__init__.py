@@ -3,7 +3,7 @@
 | format | carries | loses |
 |---|---|---|
 | camelid | everything | nothing |
-| openai | conversations, prompts | ids, tags, an empty system turn |
+| openai | conversations, prompts | ids, tags, a prompt's answer (trl carries it), an empty system turn |
 | sharegpt, alpaca, trl | conversations, prompts, preferences | the same; ratings, safety labels, annotators |
 | hh | preferences | the same; refuses a system turn and a speaker's mark inside a turn |
 | ranked | rankings, and their pairs as preferences | the same; safety labels, annotators |

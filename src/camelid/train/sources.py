@@ -1,0 +1,94 @@
+"""The scorer of a run: its reward models loaded, its verifiable rewards checked against every prompt, before any step.
+
+Inputs: `reward_model`, `safety_reward_model`, `reward_function` (a .py file), `alarm_model`; those that the settings
+ask for must be there, and one that nothing would use is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from camelid.models.model_settings import ModelSettings
+from camelid.models.policy import Policy
+from camelid.models.rewards import Rewards
+from camelid.train.scoring import Parts, Scorer, ScoreSettings
+from camelid.train.verifiable import ExactAnswer, FinalNumber, Function, Pattern, Score, UnitTest
+from camelid.types import Prompt
+
+USED_BY = {
+    "reward_model": "reward_model",
+    "safety_reward_model": "reward_model",
+    "reward_function": "function",
+}
+"""Which source an input is for."""
+
+
+def make_scorer(
+    inputs: Mapping[str, Any],
+    s: ScoreSettings,
+    prompts: Sequence[Prompt],
+    *,
+    model: ModelSettings,
+    chat_format: str,
+    max_new_tokens: int,
+    beside: Policy | None = None,
+) -> Scorer:
+    """Everything that scores, loaded; `prompts` are all that will be scored. `beside`: put reward models on this
+    policy's weights. Raises ValueError for inputs, settings and prompts that do not go together."""
+    _check_inputs(inputs, s)
+    sources: dict[str, Parts] = {}
+    for name in s.sources:
+        if name == "reward_model":
+            sources[name] = _reward_models(inputs, s, model, chat_format, beside)
+        else:
+            rule = _rule(name, inputs, s)
+            rule.check(prompts)
+            sources[name] = _alone(name, rule)
+    alarm = Rewards.load(inputs["alarm_model"], None, model, chat_format).score if "alarm_model" in inputs else None
+    return Scorer(s, sources, max_new_tokens, alarm)
+
+
+def _check_inputs(inputs: Mapping[str, Any], s: ScoreSettings) -> None:
+    unused = [name for name, source in USED_BY.items() if name in inputs and source not in s.sources]
+    if unused:
+        raise ValueError(
+            f"the input {unused[0]} would score nothing: scoring.sources is {dict(s.sources)}; give "
+            f"{USED_BY[unused[0]]} a weight there, or leave the input out"
+        )
+    if s.two_models == "gate" and "safety_reward_model" not in inputs:
+        raise ValueError("scoring.two_models=gate needs the input safety_reward_model beside reward_model")
+
+
+def _reward_models(
+    inputs: Mapping[str, Any], s: ScoreSettings, model: ModelSettings, chat_format: str, beside: Policy | None
+) -> Parts:
+    path, safety = inputs["reward_model"], inputs.get("safety_reward_model")
+    if beside is not None:
+        rewards = Rewards.beside(beside, path, safety, chat_format)
+    else:
+        rewards = Rewards.load(path, safety, model, chat_format)
+    if s.two_models == "tag":
+        return _alone("reward_model", rewards.score)
+
+    def gated(prompts: Sequence[Prompt], texts: Sequence[str]) -> dict[str, Tensor]:
+        found = rewards.gated(prompts, texts, s.gate_threshold)
+        return {"reward_model": found.score, "helpfulness": found.helpfulness, "safety": found.safety}
+
+    return gated
+
+
+def _rule(name: str, inputs: Mapping[str, Any], s: ScoreSettings) -> Any:
+    if name == "pattern":
+        return Pattern(s.pattern)
+    if name == "function":
+        return Function(Path(inputs["reward_function"]), s.function)
+    return {"exact_answer": ExactAnswer, "final_number": FinalNumber, "unit_test": UnitTest}[name]()
+
+
+def _alone(name: str, score: Score) -> Parts:
+    """A source with no parts but its own score."""
+    return lambda prompts, texts: {name: score(prompts, texts)}
