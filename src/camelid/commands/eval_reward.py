@@ -142,9 +142,9 @@ def _print_safety(safety: Mapping[str, Any]) -> None:
     print_table(columns, rows, right=columns)
     gate = "none: nothing is flagged" if safety["gate_threshold"] is None else f"{safety['gate_threshold']:.2f}"
     say(
-        f"{safety['num_unsafe']} answers labelled unsafe, {safety['num_safe']} safe; "
-        f"area under the ROC curve, in percent: {in_percent(safety['auc']) or 'none'}; threshold whose precision is "
-        f"nearest {PAPER_PRECISION:.0%}, that of LLaMA-2's gate at {PAPER_THRESHOLD}: {gate}"
+        f"{safety['num_unsafe']} answers labelled unsafe, {safety['num_safe']} safe; area under the ROC curve, in "
+        f"percent: {in_percent(safety['auc']) or 'none'}; threshold whose precision is nearest {PAPER_PRECISION:.0%}, "
+        f"that of LLaMA-2's gate at {PAPER_THRESHOLD}: {gate}"
     )
     _print_bins(safety["calibration"], ["P(safe), %", "people say safe, %", "answers"])
     say(_errors(safety["calibration"]))

@@ -171,11 +171,12 @@ def stages(s: Quickstart) -> list[Stage]:
     annotator: dict[str, Input] = {}
     if s.round.annotate_by == "scripted":
         annotated: dict[str, Input] = {"model": start, "preferences": Output("data/held-back", "annotator.jsonl")}
-        training, annotator = reward_stages("annotator", s.annotator, annotated, s.round.two_reward_models)
+        training, annotator = reward_stages("annotator", s.round, s.annotator, annotated)
         result += training
     loop = Loop(
         start=start,
         base=Output("sft", "model"),
+        chat=Output("sft", "model"),
         annotator=annotator,
         judge=Output("judge", "model"),
         prompts=rollout_prompts,
