@@ -20,7 +20,7 @@ from camelid.collect.context_distillation import DistillationSettings, context_d
 from camelid.collect.ghost_attention import GhostSettings, ghost_attention
 from camelid.curate import mix as mixing
 from camelid.evaluate.version import EvaluateSettings, evaluate_version
-from camelid.runs import Input, Output, Settings, Stage
+from camelid.runs import Input, Output, Stage
 from camelid.train.pool import PoolSettings, pool_rounds
 from camelid.train.ppo import PpoSettings, train_ppo
 from camelid.train.rejection import BestSettings, sample_best
