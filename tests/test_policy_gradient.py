@@ -23,14 +23,12 @@ from camelid.models.optimizer import OptimizerSettings
 from camelid.models.policy import Policy
 from camelid.models.sampling import Sample, Sampling
 from camelid.runs import Run, Settings
-from camelid.train.algorithms import PRESETS, policy_loss
+from camelid.train.algorithms import ALGORITHMS, policy_loss
 from camelid.train.policy_gradient import PolicyGradientSettings, draw_informative, policy_gradient, with_targets
 from camelid.train.rollout import Drawn, draw, look
 from camelid.train.scoring import Completion, Scored
 from test_batch import random_rows
 from test_ppo_learns import PROMPTS, TRAIN, UNSEEN, load, scorer, share_of_vowels, standard_error, watch
-
-ALGORITHMS = tuple(PRESETS)
 
 
 def settings(**changes) -> PolicyGradientSettings:
@@ -180,7 +178,7 @@ def trainable(llama: Path, budget: int) -> Policy:
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_the_gradient_does_not_depend_on_the_micro_batches(tied_llama, algorithm):
-    loss = partial(policy_loss, c=PRESETS[algorithm], kl_coef=0.1, constant=20)
+    loss = partial(policy_loss, c=ALGORITHMS[algorithm], kl_coef=0.1, constant=20)
     (metrics, gradients), *others = (
         gradients_of(trainable(tied_llama, budget), made_up_rows(), loss) for budget in (1000, 60, 1)
     )
@@ -199,11 +197,13 @@ def test_on_the_policy_the_gradient_is_reinforces(tied_llama, algorithm):
     rollout = look(policy, draw(policy, PROMPTS[:3], scorer(), sampling, seed=1, num_samples=4), sampling)
     advantages = leave_one_out(rollout.drawn.scored.final.view(-1, 4)).view(-1, 1).expand_as(rollout.logprobs)
     rows = with_targets(rollout, advantages)
-    _, found = gradients_of(policy, rows, partial(policy_loss, c=PRESETS[algorithm], kl_coef=0.0, constant=10))
+    _, found = gradients_of(policy, rows, partial(policy_loss, c=ALGORITHMS[algorithm], kl_coef=0.0, constant=10))
 
     def reinforce(batch, outputs):
         loss = -batch.row_sums(outputs.logprobs * batch.values["advantages"]).sum()
-        return type(policy_loss(batch, outputs, c=PRESETS["rloo"], kl_coef=0, constant=1))(loss, loss.new_tensor(1), {})
+        return type(policy_loss(batch, outputs, c=ALGORITHMS["rloo"], kl_coef=0, constant=1))(
+            loss, loss.new_tensor(1), {}
+        )
 
     _, expected = gradients_of(trainable(tied_llama, 1000), rows, reinforce)
     assert max(g.abs().max() for g in expected.values()) > 1e-3
@@ -299,8 +299,8 @@ def test_importance_weights_scale_the_loss(tied_llama, tmp_path, monkeypatch, ca
 
 def test_a_choice_can_be_set_by_itself():
     s = PolicyGradientSettings(algorithm="dapo", clip_high=0.4, redraws=0)
-    assert s.choices == PRESETS["dapo"]._replace(clip_high=0.4, redraws=0)
-    assert PolicyGradientSettings(algorithm="rloo").choices == PRESETS["rloo"]
+    assert s.choices == ALGORITHMS["dapo"]._replace(clip_high=0.4, redraws=0)
+    assert PolicyGradientSettings(algorithm="rloo").choices == ALGORITHMS["rloo"]
 
 
 @pytest.mark.parametrize(

@@ -24,9 +24,10 @@ from camelid.models.optimizer import OptimizerSettings
 from camelid.models.policy import Policy
 from camelid.models.sampling import Sampling
 from camelid.runs import Run
+from camelid.train import ppo as ppo_module
 from camelid.train.common import in_turn
 from camelid.train.held_out import HeldOut
-from camelid.train.ppo import PpoSettings, ppo
+from camelid.train.ppo import PRESETS, PpoSettings, ppo
 from camelid.train.practice import Watch
 from camelid.train.rollout import roll_out
 from camelid.train.scoring import Scorer, ScoreSettings
@@ -241,3 +242,27 @@ def test_settings_that_make_no_sense_are_refused():
 def test_what_is_drawn_from_another_distribution_is_refused(changed):
     with pytest.raises(ValueError, match="PPO needs completions of the policy's own distribution"):
         PpoSettings(sampling=Sampling(**changed))
+
+
+def test_whitened_rewards_have_deviation_one_and_keep_their_mean(tied_llama, tmp_path, monkeypatch):
+    seen = []
+    own = ppo_module.gae
+
+    def noting(rewards, values, mask, **settings):
+        seen.append(rewards[mask])
+        return own(rewards, values, mask, **settings)
+
+    monkeypatch.setattr(ppo_module, "gae", noting)
+    for whiten in (False, True):
+        s = settings(num_iterations=1, whiten_rewards=whiten)
+        train(Run(tmp_path, s, {}, Checkpoints(tmp_path / f"{whiten}")), load(tied_llama))
+    plain, whitened = seen
+    assert whitened.std(correction=0).item() == pytest.approx(1, abs=1e-4)
+    assert whitened.mean().item() == pytest.approx(plain.mean().item(), abs=1e-6)
+    assert plain.std().item() < 0.5
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_settings_of_the_stage(name):
+    assert PpoSettings.model_validate(PRESETS[name].model_dump()) == PRESETS[name]
+    assert PRESETS[name].model.lora_rank == 0

@@ -279,13 +279,17 @@ def test_more_than_one_epoch_is_warned_of(tied_llama, tmp_path, capsys):
 
 
 def test_the_papers_presets():
-    llama, instruct = PRESETS["llama-2"], PRESETS["instructgpt"]
+    llama, safety, instruct = PRESETS["llama-2-helpfulness"], PRESETS["llama-2-safety"], PRESETS["instructgpt"]
     assert (llama.learning_rate, llama.batch_size, llama.epochs, llama.schedule) == (1e-5, 512, 1, "cosine")
     assert [llama.learning_rate_at(step, 1000) for step in (0, 29, 999)] == pytest.approx([1e-5 / 30, 1e-5, 1e-6])
     assert llama.learning_rate_at(0, 40) == pytest.approx(1e-5 / 5)  # 3% of 40 steps is one
     assert (instruct.learning_rate, instruct.batch_size, instruct.epochs) == (9e-6, 64, 1)
     assert instruct.learning_rate_at(99, 100) == pytest.approx(9e-7)
     assert llama.model.lora_rank == instruct.model.lora_rank == 0
+    assert (llama.safety_coef, safety.safety_coef) == (0, 1)
+    assert safety.model_copy(update={"safety_coef": 0.0}) == llama
+    o = llama.optimizer
+    assert (o.beta1, o.beta2, o.eps, o.weight_decay, o.max_grad_norm) == (0.9, 0.95, 1e-5, 0.1, 1.0)
 
 
 def test_a_preset_is_where_the_command_begins(tied_llama, tmp_path, capsys):
@@ -296,4 +300,4 @@ def test_a_preset_is_where_the_command_begins(tied_llama, tmp_path, capsys):
     settings = json.loads(manifest.read_text())["settings"]
     assert (settings["learning_rate"], settings["held_out"], settings["model"]["lora_rank"]) == (9e-6, 4, 0)
     assert main([*words, "--preset", "gpt-5"]) == 1
-    assert "--preset gpt-5: this stage has llama-2, instructgpt" in capsys.readouterr().err
+    assert "--preset gpt-5: this stage has llama-2-helpfulness, llama-2-safety, instructgpt" in capsys.readouterr().err

@@ -16,10 +16,14 @@ from camelid.collect.readers import read
 from camelid.collect.writers import write
 from camelid.confined.sandbox import MACHINES
 from camelid.models.model_settings import ModelSettings
+from camelid.models.optimizer import OptimizerSettings
+from camelid.models.reward_model import RewardModel
 from camelid.models.rewards import Rewards
+from camelid.models.rule_model import RuleModel
+from camelid.models.rule_notes import RuleNotes
 from camelid.train.scoring import Completion, Scorer, ScoreSettings
 from camelid.train.sources import make_scorer
-from camelid.types import Prompt, read_records, write_records
+from camelid.types import Prompt, Rule, read_records, write_records
 from tiny import user
 
 needs_sandbox = pytest.mark.skipif(
@@ -58,6 +62,9 @@ class Says:
 
     def row(self, messages, completion: str) -> str:
         return completion
+
+    def raw(self, scores):
+        return scores * self.score_std + self.score_mean
 
     def score(self, rows, tick=lambda rows: None) -> Tensor:
         return (tensor([self.logits[row] for row in rows]) - self.score_mean) / self.score_std
@@ -276,3 +283,17 @@ def test_answers_travel_with_prompts_and_leave_other_rows_as_they_were(tmp_path)
     assert read(tmp_path / "trl.jsonl", want=Prompt).rows[0].answer == "7"
     (tmp_path / "number.jsonl").write_text('{"prompt": "How much is 3 + 4?", "answer": 7}\n')
     assert read(tmp_path / "number.jsonl", want=Prompt).rows[0].answer == "7"
+
+
+def test_rules_cost_what_the_rule_model_expects_to_be_broken(tied_llama, tmp_path):
+    settings = ModelSettings(precision="float32", lora_rank=4)
+    rules = (Rule(id="on-topic", text="Stay."), Rule(id="no-hate", text="Be kind."))
+    reward = RewardModel.create(tied_llama, settings, OptimizerSettings(), num_layers=None, seed=1)
+    RuleModel(reward, RuleNotes(conditional=True, rules=rules, prompts=())).save(tmp_path / "rules", "")
+    prompts, texts = [asked("A llama?"), asked("Paris?")], ["It is red.", "It is blue."]
+    found = scorer({"rule_model": tmp_path / "rules"}, prompts, sources={"rules": 2.0})(prompts, said(*texts))
+    model = RuleModel.load(tmp_path / "rules", ModelSettings(precision="float32"))
+    broken = model.violations([p.prompt for p in prompts], texts, rules).sum(1)
+    torch.testing.assert_close(found.score, -2 * broken)
+    with pytest.raises(ValueError, match="the input rule_model would score nothing"):
+        scorer({"rule_model": tmp_path / "rules"}, prompts, sources={"pattern": 1.0}, pattern="a")

@@ -18,6 +18,7 @@ def run_stage(name: str, place: str, words: Sequence[str]) -> int:
     module, function_name = place.split(":")
     function = getattr(importlib.import_module(module), function_name)
     defaults = settings_text.starting_settings(importlib.import_module(module))
+    presets = ", ".join(settings_text.presets(importlib.import_module(module))) or "none here"
     parser = argparse.ArgumentParser(
         prog=f"camelid {name}",
         description=function.__doc__,
@@ -26,9 +27,7 @@ def run_stage(name: str, place: str, words: Sequence[str]) -> int:
         usage=f"camelid {name} --INPUT PATH [PATH ...] ... [--preset NAME] [--set NAME=VALUE] [--out FOLDER]",
         allow_abbrev=False,  # an input's name may begin like an option's
     )
-    parser.add_argument(
-        "--preset", default="", metavar="NAME", help="begin with a paper's settings; --set changes them"
-    )
+    parser.add_argument("--preset", default="", metavar="NAME", help=f"begin with a paper's settings: {presets}")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting")
     parser.add_argument("--out", default="runs/single", metavar="FOLDER", help="folder of the run")
     known, rest = parser.parse_known_args(words)

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from camelid.functional.gate import combine_scores
 from camelid.functional.standardize import logit
-from camelid.models.batch import Row
 from camelid.models.model_settings import ModelSettings
 from camelid.models.policy import Policy
 from camelid.models.reward_model import RewardModel
@@ -91,14 +90,11 @@ class Rewards:
                 "two_models=tag"
             )
         helpfulness, safety = (
-            _raw(model, [model.row(item.prompt, text or " ") for item, text in zip(asked, completions, strict=True)])
+            model.raw(
+                model.score([model.row(i.prompt, text or " ") for i, text in zip(asked, completions, strict=True)])
+            )
             for model in (self.helpfulness, self.safety)
         )
         unsafe = torch.tensor([is_unsafe(item) for item in asked])
         spoken = combine_scores(safety.sigmoid(), helpfulness.sigmoid(), unsafe, threshold=threshold)
         return Gated(logit(spoken), helpfulness, safety)
-
-
-def _raw(model: RewardModel, rows: Sequence[Row]) -> Tensor:
-    """Scores as the model gives them, before they are standardised."""
-    return model.score(rows) * model.score_std + model.score_mean

@@ -1,7 +1,7 @@
 """Policy gradients without a value network: RLOO, GRPO, Dr. GRPO, DAPO and REINFORCE as choices of one loop.
 
 An iteration: draw K completions a prompt, score them, compare each with the others of its prompt, take a few clipped
-steps. `PRESETS` in train/algorithms.py says what each algorithm chooses; any choice can be set by itself. The
+steps. `ALGORITHMS` in train/algorithms.py says what each algorithm chooses; any choice can be set by itself. The
 reference is the policy as it was before training. With one step an iteration (prompts_a_step = prompts_an_iteration,
 epochs = 1) the ratio is 1 and clips cut nothing. DAPO's soft penalty on length is a reward and no step:
 `scoring.overlong_tokens`. Left out: rewards of single tokens.
@@ -36,8 +36,8 @@ from camelid.models.batch import Row
 from camelid.models.policy import Policy
 from camelid.runs import Run, derived_seed
 from camelid.train.algorithms import (
+    ALGORITHMS,
     OF_GROUPS,
-    PRESETS,
     Advantage,
     Algorithm,
     Choices,
@@ -93,7 +93,7 @@ class PolicyGradientSettings(GroupSettings):
     @property
     def choices(self) -> Choices:
         """The algorithm's, but for those that were set."""
-        preset = PRESETS[self.algorithm]
+        preset = ALGORITHMS[self.algorithm]
         given = {name: getattr(self, name) for name in Choices._fields}
         return preset._replace(**{name: value for name, value in given.items() if value is not None})
 

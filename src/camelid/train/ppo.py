@@ -5,7 +5,7 @@ every token), estimate advantages, take a few clipped steps. The reference is th
 value head shares the trunk. docs/rlhf.md says what is kept of the papers and what is not, and has their numbers. Left
 out: a value network of its own, several samples a prompt.
 
-    camelid ppo --model MODEL --reward_model REWARD --prompts prompts.jsonl
+    camelid ppo --model MODEL --reward_model REWARD --prompts prompts.jsonl --preset llama-2
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from pydantic import Field, model_validator
 from camelid.functional.gae import gae
 from camelid.functional.rewards import shape_rewards
 from camelid.functional.schedules import AdaptiveKL
-from camelid.functional.standardize import standardize
+from camelid.functional.standardize import rescale, standardize
 from camelid.models.averaging import MovingAverage, load_weights, put_back, save_weights
+from camelid.models.model_settings import ModelSettings
 from camelid.models.policy import Policy
 from camelid.runs import Run, derived_seed
 from camelid.train.common import in_turn, input_files, model_card
@@ -31,6 +32,7 @@ from camelid.train.ppo_update import update, with_targets
 from camelid.train.practice import PracticeSettings, Watch, prepare
 from camelid.train.pretraining_mix import Mix, MixSettings, mix_rows
 from camelid.train.rollout import measure, roll_out
+from camelid.train.scoring import ScoreSettings
 from camelid.types import Prompt
 
 
@@ -63,6 +65,9 @@ class PpoSettings(PracticeSettings):
     """Where not 0, kl_coef adapts to hold the KL a completion at this many nats."""
     kl_horizon: int = Field(default=10000, ge=1)
     """Completions over which kl_coef adapts."""
+    whiten_rewards: bool = False
+    """Divide the rewards a token (score and KL) by their standard deviation over the batch, their mean staying where it
+    is, as OpenAI's first code and TRL's did (N implementation details, policy 9); `kl_coef` then has no fixed unit."""
     gae_lambda: float = Field(default=0.95, ge=0, le=1)
     """Trace decay of the advantage estimate."""
     discount: float = Field(default=1.0, ge=0, le=1)
@@ -79,6 +84,46 @@ class PpoSettings(PracticeSettings):
                 "repetition_penalty and min_new_tokens change; leave them at 1, 0, 1 and 0"
             )
         return self
+
+
+FULL = ModelSettings(lora_rank=0)
+PRESETS = {
+    "llama-2": PpoSettings(
+        model=FULL,
+        learning_rate=1e-6,
+        batch_size=512,
+        mini_batch_size=64,
+        num_iterations=400,
+        kl_coef=0.01,
+        scoring=ScoreSettings(two_models="gate", standardise="batch"),
+        held_out=256,
+        patience=3,
+    ),
+    "instructgpt": PpoSettings(
+        model=FULL,
+        learning_rate=9e-6,
+        warmup_steps=10,
+        batch_size=512,
+        mini_batch_size=64,
+        num_iterations=500,
+        kl_coef=0.02,
+        ptx=MixSettings(coef=27.8, ratio=8),
+        ema="instead",
+        ema_decay=0.992,
+    ),
+    "alpacafarm": PpoSettings(
+        model=FULL,
+        learning_rate=1e-5,
+        batch_size=512,
+        mini_batch_size=256,
+        ppo_epochs=2,
+        kl_coef=0.02,
+        gae_lambda=1.0,
+        scoring=ScoreSettings(unfinished_score=-1.0),
+    ),
+}
+"""The papers' numbers, for full weights (docs/rlhf.md has which are published): LLaMA-2's 7B, whose held-out prompts
+and patience are ours; InstructGPT's, whose learning rate was swept; AlpacaFarm's for people's preferences."""
 
 
 def train_ppo(run: Run) -> dict[str, Any]:
@@ -147,6 +192,8 @@ def ppo(
             rollout = roll_out(policy, asked, watch.scorer, s.sampling, seed=seed, importance_limit=s.importance_limit)
             scores = rollout.drawn.scored.final
             rewards = shape_rewards(scores, rollout.logprobs, rollout.ref_logprobs, rollout.mask, kl_coef=kl.coef)
+            if s.whiten_rewards:
+                rewards = rescale(rewards, rollout.mask)
             advantages, returns = gae(
                 rewards, rollout.values, rollout.mask, discount=s.discount, gae_lambda=s.gae_lambda
             )

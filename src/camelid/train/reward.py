@@ -3,7 +3,7 @@
 Every accuracy stands beside two floors, "the longer wins" and a bag of words (docs/reward-models.md).
 
     camelid reward --model smollm2-135m --preferences rows.jsonl
-    camelid reward --model my-sft --preset llama-2 --preferences mixed.jsonl --set safety_coef=1
+    camelid reward --model my-sft --preset llama-2-safety --preferences mixed.jsonl
     camelid reward --model my-sft --preset instructgpt --rankings ranked.jsonl --demonstrations written.jsonl
 """
 
@@ -19,6 +19,7 @@ from pydantic import Field
 from camelid.durable import write_json
 from camelid.models.batch import Row
 from camelid.models.model_settings import ModelSettings
+from camelid.models.optimizer import OptimizerSettings
 from camelid.models.reward_model import RewardModel
 from camelid.models.rewards import UNSAFE
 from camelid.models.too_long import Lengths, Limit, row_limit
@@ -53,14 +54,22 @@ class RewardSettings(RowSettings):
     """Verdicts kept from training to measure on; a ranking goes with all of its pairs."""
 
 
+LLAMA_2 = RewardSettings(
+    model=ModelSettings(lora_rank=0), learning_rate=1e-5, batch_size=512, warmup_steps=5, warmup_fraction=0.03
+)
 PRESETS = {
-    "llama-2": RewardSettings(
-        model=ModelSettings(lora_rank=0), learning_rate=1e-5, batch_size=512, warmup_steps=5, warmup_fraction=0.03
+    "llama-2-helpfulness": LLAMA_2,
+    "llama-2-safety": LLAMA_2.model_copy(update={"safety_coef": 1.0}),
+    "instructgpt": RewardSettings(
+        model=ModelSettings(lora_rank=0),
+        optimizer=OptimizerSettings(weight_decay=0.0),
+        learning_rate=9e-6,
+        batch_size=64,
+        margins="none",
     ),
-    "instructgpt": RewardSettings(model=ModelSettings(lora_rank=0), learning_rate=9e-6, batch_size=64, margins="none"),
 }
 """The papers' numbers, for full weights (arXiv:2307.09288, section 3.2.2; arXiv:2203.02155, appendix C.2). Both take
-one epoch and a cosine to 10%. LLaMA-2's model of 70B took 5e-6."""
+one epoch and a cosine to 10%. LLaMA-2's model of 70B took 5e-6; the weight of its safety loss is not published."""
 
 
 def train_reward(run: Run) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from camelid.functional.standardize import standardize
 from camelid.train.verifiable import Score
 from camelid.types import Prompt
 
-SourceName = Literal["reward_model", "exact_answer", "final_number", "pattern", "unit_test", "function"]
+SourceName = Literal["reward_model", "rules", "exact_answer", "final_number", "pattern", "unit_test", "function"]
 
 
 class ScoreSettings(BaseModel):
@@ -38,7 +38,8 @@ class ScoreSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     sources: dict[SourceName, float] = {"reward_model": 1.0}
-    """What is added up, each with its weight: reward_model; exact_answer, final_number, pattern and unit_test, which
+    """What is added up, each with its weight: reward_model; rules, minus the expected number of rules that the input
+    rule_model takes for broken (Sparrow); exact_answer, final_number, pattern and unit_test, which
     are 1 or 0 and compare with the `answer` of the prompt; function, from the input reward_function."""
     two_models: Literal["tag", "gate"] = "tag"
     """Where there is a reward model for safety, it speaks on prompts tagged unsafe (tag), or, as in LLaMA-2, also

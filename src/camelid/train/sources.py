@@ -1,7 +1,7 @@
 """The scorer of a run: its reward models loaded, its verifiable rewards checked against every prompt, before any step.
 
-Inputs: `reward_model`, `safety_reward_model`, `reward_function` (a .py file), `alarm_model`; those that the settings
-ask for must be there, and one that nothing would use is an error.
+Inputs: `reward_model`, `safety_reward_model`, `rule_model`, `reward_function` (a .py file), `alarm_model`; those that
+the settings ask for must be there, and one that nothing would use is an error.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from camelid.functional.rules import rule_reward
 from camelid.models.model_settings import ModelSettings
 from camelid.models.policy import Policy
 from camelid.models.rewards import Rewards
+from camelid.models.rule_model import RuleModel
 from camelid.train.scoring import Parts, Scorer, ScoreSettings
 from camelid.train.verifiable import ExactAnswer, FinalNumber, Function, Pattern, Score, UnitTest
 from camelid.types import Prompt
@@ -22,6 +25,7 @@ from camelid.types import Prompt
 USED_BY = {
     "reward_model": "reward_model",
     "safety_reward_model": "reward_model",
+    "rule_model": "rules",
     "reward_function": "function",
 }
 """Which source an input is for."""
@@ -44,6 +48,8 @@ def make_scorer(
     for name in s.sources:
         if name == "reward_model":
             sources[name] = _reward_models(inputs, s, model, chat_format, beside)
+        elif name == "rules":
+            sources[name] = _alone(name, _rules(RuleModel.load(inputs["rule_model"], model, chat_format)))
         else:
             rule = _rule(name, inputs, s)
             rule.check(prompts)
@@ -79,6 +85,16 @@ def _reward_models(
         return {"reward_model": found.score, "helpfulness": found.helpfulness, "safety": found.safety}
 
     return gated
+
+
+def _rules(rule_model: RuleModel) -> Score:
+    """Minus the expected number of broken rules, of all that the rule model knows."""
+
+    def score(prompts: Sequence[Prompt], texts: Sequence[str]) -> Tensor:
+        violations = rule_model.violations([p.prompt for p in prompts], texts, rule_model.notes.rules)
+        return rule_reward(torch.zeros(len(texts)), violations, violation_coef=1.0)
+
+    return score
 
 
 def _rule(name: str, inputs: Mapping[str, Any], s: ScoreSettings) -> Any:
