@@ -22,7 +22,7 @@ from camelid.models.rewards import Rewards
 from camelid.models.rule_model import RuleModel
 from camelid.models.rule_notes import RuleNotes
 from camelid.train.scoring import Completion, Scorer, ScoreSettings
-from camelid.train.sources import make_scorer
+from camelid.train.sources import gate_threshold, make_scorer
 from camelid.types import Prompt, Rule, read_records, write_records
 from tiny import user
 
@@ -297,3 +297,17 @@ def test_rules_cost_what_the_rule_model_expects_to_be_broken(tied_llama, tmp_pat
     torch.testing.assert_close(found.score, -2 * broken)
     with pytest.raises(ValueError, match="the input rule_model would score nothing"):
         scorer({"rule_model": tmp_path / "rules"}, prompts, sources={"pattern": 1.0}, pattern="a")
+
+
+def test_the_gates_threshold_comes_from_the_safety_models_own_numbers(tmp_path, capsys):
+    file = tmp_path / "accuracy.json"
+    file.write_text('{"safety": {"gate_threshold": 0.42}}')
+    assert gate_threshold(file, 0.15) == 0.42
+    file.write_text('{"safety": {"gate_threshold": null}}')
+    assert gate_threshold(file, 0.15) == 0.15
+    assert "no threshold flags an unsafe answer" in capsys.readouterr().err
+    file.write_text('{"accuracy": 0.6}')
+    with pytest.raises(ValueError, match=r"no safety\.gate_threshold; give the accuracy\.json"):
+        gate_threshold(file, 0.15)
+    with pytest.raises(ValueError, match=r"threshold of scoring\.two_models=gate"):
+        scorer({"gate": file}, [], two_models="tag")

@@ -135,6 +135,8 @@ def round_stages(number: int, loop: Loop, s: RoundSettings, evaluate: EvaluateSe
         practice: Inputs = {**loop.rewards, "prompts": loop.prompts, "model": trained}
         if loop.alarm is not None:
             practice["alarm_model"] = loop.alarm
+        if s.ppo.scoring.two_models == "gate":
+            practice["gate"] = Output(f"{at}/reward-safety", "accuracy.json")
         trained = Output(f"{at}/ppo", "model")
         stages += [
             Stage(f"{at}/ppo", train_ppo, s.ppo, practice),

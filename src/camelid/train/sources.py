@@ -1,11 +1,13 @@
 """The scorer of a run: its reward models loaded, its verifiable rewards checked against every prompt, before any step.
 
 Inputs: `reward_model`, `safety_reward_model`, `rule_model`, `reward_function` (a .py file), `alarm_model`; those that
-the settings ask for must be there, and one that nothing would use is an error.
+the settings ask for must be there, and one that nothing would use is an error. `gate`: the accuracy.json of the safety
+model, whose threshold then stands in place of the setting.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from camelid.models.model_settings import ModelSettings
 from camelid.models.policy import Policy
 from camelid.models.rewards import Rewards
 from camelid.models.rule_model import RuleModel
+from camelid.rows import read_rows
 from camelid.train.scoring import Parts, Scorer, ScoreSettings
 from camelid.train.verifiable import ExactAnswer, FinalNumber, Function, Pattern, Score, UnitTest
 from camelid.types import Prompt
@@ -26,6 +29,7 @@ USED_BY = {
     "reward_model": "reward_model",
     "safety_reward_model": "reward_model",
     "rule_model": "rules",
+    "gate": "reward_model",
     "reward_function": "function",
 }
 """Which source an input is for."""
@@ -65,6 +69,10 @@ def _check_inputs(inputs: Mapping[str, Any], s: ScoreSettings) -> None:
             f"the input {unused[0]} would score nothing: scoring.sources is {dict(s.sources)}; give "
             f"{USED_BY[unused[0]]} a weight there, or leave the input out"
         )
+    if "gate" in inputs and s.two_models != "gate":
+        raise ValueError(
+            "the input gate has the threshold of scoring.two_models=gate: set that, or leave the input out"
+        )
     if s.two_models == "gate" and "safety_reward_model" not in inputs:
         raise ValueError("scoring.two_models=gate needs the input safety_reward_model beside reward_model")
 
@@ -80,11 +88,33 @@ def _reward_models(
     if s.two_models == "tag":
         return _alone("reward_model", rewards.score)
 
+    threshold = gate_threshold(inputs["gate"], s.gate_threshold) if "gate" in inputs else s.gate_threshold
+
     def gated(prompts: Sequence[Prompt], texts: Sequence[str]) -> dict[str, Tensor]:
-        found = rewards.gated(prompts, texts, s.gate_threshold)
+        found = rewards.gated(prompts, texts, threshold)
         return {"reward_model": found.score, "helpfulness": found.helpfulness, "safety": found.safety}
 
     return gated
+
+
+def gate_threshold(file: Path, otherwise: float) -> float:
+    """The threshold in the accuracy.json of a safety model, chosen for LLaMA-2's precision on its held-out answers.
+
+    Where none flags anything there, `otherwise`, and a line says so. Raises ValueError for a file without labels.
+    """
+    safety = read_rows(file, "safety.gate_threshold")[0].values.get("safety")
+    if not isinstance(safety, dict) or "gate_threshold" not in safety:
+        raise ValueError(
+            f"{file}: no safety.gate_threshold; give the accuracy.json of a reward model whose held-out answers are "
+            "labelled safe or unsafe, or set scoring.gate_threshold"
+        )
+    if safety["gate_threshold"] is None:
+        print(
+            f"{file}: no threshold flags an unsafe answer; scoring.gate_threshold={otherwise:g} is taken",
+            file=sys.stderr,
+        )
+        return otherwise
+    return float(safety["gate_threshold"])
 
 
 def _rules(rule_model: RuleModel) -> Score:
