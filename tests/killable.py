@@ -38,6 +38,7 @@ from camelid.train.rules import RulesSettings, train_rules
 from camelid.train.scoring import ScoreSettings
 from camelid.train.sft import SftSettings, train_sft
 from camelid.train.uptrain import UptrainSettings, uptrain
+from tiny_rounds import tiny_rounds
 
 # transformers imports these on first use; here rather than in every child.
 WARM = (
@@ -50,6 +51,13 @@ WARM = (
 MODEL = ModelSettings(precision="float32", lora_rank=4, micro_batch_tokens=256)
 GROUPS = {"num_iterations": 6, "prompts_an_iteration": 6, "prompts_a_step": 3, "learning_rate": 1e-2}
 FULL = ModelSettings(precision="float32", lora_rank=0, micro_batch_tokens=256)
+
+
+def plan(name: str, inputs: Path) -> list[Stage]:
+    """Two rounds of LLaMA-2-Chat, or one stage."""
+    if name == "rounds":
+        return tiny_rounds(inputs / "rounds", inputs / "model")
+    return [stage(name, inputs)]
 
 
 def stage(name: str, inputs: Path) -> Stage:
@@ -261,12 +269,13 @@ def stage(name: str, inputs: Path) -> Stage:
 
 
 def run_and_kill(job: dict[str, Any]) -> dict[str, Any]:
-    """Execute `stage` under `root`; SIGKILL after `seconds`, or as soon as it has `checkpoints`. Null: never."""
+    """Execute `stage` under `root`; SIGKILL after `seconds`, or as soon as `watched` matches `checkpoints` paths, which
+    are checkpoints of a stage if nothing else is said. Null: never."""
     root = Path(job["root"])
     child = os.fork()
     if child == 0:
         try:
-            execute([stage(job["stage"], Path(job["inputs"]))], root)
+            execute(plan(job["stage"], Path(job["inputs"])), root)
         except BaseException:
             traceback.print_exc()
             os._exit(1)
@@ -274,7 +283,7 @@ def run_and_kill(job: dict[str, Any]) -> dict[str, Any]:
     started = time.monotonic()
     while os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
         late = job["seconds"] is not None and time.monotonic() - started >= job["seconds"]
-        saved = job["checkpoints"] and len(list(root.glob("*/checkpoints/step-*"))) >= job["checkpoints"]
+        saved = job["checkpoints"] and len(list(root.glob(job["watched"]))) >= job["checkpoints"]
         if late or saved:
             os.kill(child, signal.SIGKILL)
         time.sleep(0.001)
