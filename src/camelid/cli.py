@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"camelid {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_recipes, _add_runs, _add_report, _add_models, _add_data, _add_eval, _add_stages):
+    for add in (_add_recipes, _add_runs, _add_watch, _add_report, _add_models, _add_data, _add_eval, _add_stages):
         add(commands)
     return top
 
@@ -58,6 +58,7 @@ def _add_recipes(commands: Any) -> None:
     run.add_argument("recipe", help="name of a recipe (`camelid recipes list`) or a .py file")
     run.add_argument("--set", action="append", default=[], metavar="STAGE.FIELD=VALUE", help="change a setting")
     run.add_argument("--out", default="", help="folder of the run (default: runs/RECIPE)")
+    run.add_argument("--log-to", metavar="NAMES", help="write metrics to tensorboard, trackio, wandb too; by commas")
     run.add_argument("--dry-run", action="store_true", help="print the plan and what it will cost; run nothing")
 
     # For the list; `main` hands its words on, since a stage's inputs are named by the stage.
@@ -70,6 +71,12 @@ def _add_recipes(commands: Any) -> None:
     for verb in (show, copy):
         verb.add_argument("recipe")
     copy.add_argument("file", help="where to, such as my_recipe.py")
+
+
+def _add_watch(commands: Any) -> None:
+    watch = _command(commands, "watch", "watch:watch", "a live page of runs: curves, samples, guards, time left")
+    watch.add_argument("run", nargs="+", help="folder of a run, begun or not, or of one stage")
+    watch.add_argument("--port", type=int, default=0, help="port on this machine (default: the first free one from 8600)")
 
 
 def _add_runs(commands: Any) -> None:

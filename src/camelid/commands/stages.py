@@ -28,12 +28,13 @@ def run_stage(name: str, place: str, words: Sequence[str]) -> int:
     )
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting")
     parser.add_argument("--out", default="runs/single", metavar="FOLDER", help="folder of the run")
+    parser.add_argument("--log-to", metavar="NAMES", help="write metrics to tensorboard, trackio, wandb too; by commas")
     known, rest = parser.parse_known_args(words)
     if not rest:
         parser.error("no input given; `--help` names those that this stage reads")
     inputs = stage_inputs(rest)
     stage = Stage(name, function, settings_text.change(settings_class(), known.set), inputs)
-    print(execute([stage], Path(known.out), announce=say)[name])
+    print(execute([stage], Path(known.out), announce=say, log_to=known.log_to)[name])
     return 0
 
 
