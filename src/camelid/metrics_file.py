@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from camelid.durable import naming_full_disk, sync_file
+from camelid.durable import naming_full_disk
 
 
 class Observer(Protocol):
@@ -28,31 +27,22 @@ class MetricsFile:
     def __init__(self, folder: Path, observers: Sequence[Observer] = ()):
         self.path = folder / "metrics.jsonl"
         self.observers = observers
-        self.rows = self._count() if observers else 0
+        self._rows = self._bytes = 0
 
     def append(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Append a row, and its time to timing.jsonl; then tell the observers."""
         now = time.time()
         row = {"step": step, **metrics}
+        number = self._number() if self.observers else 0
         for path, values in ((self.path, row), (self.path.with_name("timing.jsonl"), {"step": step, "time": now})):
             with naming_full_disk(path), path.open("a") as file:
                 file.write(json.dumps(values) + "\n")
         for observer in self.observers:
-            observer.row(self.rows, row, now)
-        self.rows += 1
+            observer.row(number, row, now)
 
-    def synced_size(self) -> int:
-        """Bytes of the file, all of them on the disk; 0 where there is none."""
-        if not self.path.exists():
-            return 0
-        sync_file(self.path)
-        return self.path.stat().st_size
-
-    def cut(self, size: int) -> None:
-        """Keep the first `size` bytes; the rows after them will be written again."""
-        if self.path.exists():
-            os.truncate(self.path, size)
-            self.rows = self._count() if self.observers else 0
-
-    def _count(self) -> int:
-        return self.path.read_bytes().count(b"\n") if self.path.exists() else 0
+    def _number(self) -> int:
+        """Rows of the file, counted again where it is not as the last append left it: a resume cuts it."""
+        size = self.path.stat().st_size if self.path.exists() else 0
+        if size != self._bytes:
+            self._rows, self._bytes = self.path.read_bytes().count(b"\n"), size
+        return self._rows

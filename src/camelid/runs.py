@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -23,7 +24,7 @@ from pydantic import BaseModel, ConfigDict
 
 from camelid import __version__, lock, progress, writers
 from camelid.checkpoints import Checkpoints
-from camelid.durable import DiskFullError, directory_digest, file_digest, naming_full_disk, write_json
+from camelid.durable import DiskFullError, directory_digest, file_digest, naming_full_disk, sync_file, write_json
 from camelid.metrics_file import MetricsFile, Observer
 from camelid.provenance import PeakMemory, provenance
 from camelid.types import content_hash
@@ -111,17 +112,23 @@ class Run:
     def resume(self, load: Callable[[Path], None]) -> int:
         """Load the newest whole checkpoint and return the step after it; 0 where there is none."""
         checkpoint = self.checkpoints.latest()
+        metrics = self.path / "metrics.jsonl"
         size = 0
         step = 0
         if checkpoint is not None:
             load(checkpoint.path)
             size, step = checkpoint.notes["metrics_bytes"], checkpoint.step
-        self._metrics.cut(size)  # rows after the checkpoint will be written again
+        if metrics.exists():  # rows after the checkpoint will be written again
+            os.truncate(metrics, size)
         return step
 
     def checkpoint(self, step: int, save: Callable[[Path], None]) -> None:
         """Save the state after `step` steps: `save` writes files into the folder that it is given."""
-        self.checkpoints.save(step, save, notes={"metrics_bytes": self._metrics.synced_size()})
+        metrics = self.path / "metrics.jsonl"
+        if metrics.exists():
+            sync_file(metrics)
+        size = metrics.stat().st_size if metrics.exists() else 0
+        self.checkpoints.save(step, save, notes={"metrics_bytes": size})
 
 
 def execute(

@@ -5,22 +5,15 @@ from __future__ import annotations
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Optimizer", ("learning_rate", "gradient_norm", "clip_fraction", "kl_coef", "count", "_rate")),
     ("Loss", ("loss", "perplexity")),
-    ("Distance from reference and engine", ("kl", "engine", "ratio", "importance", "mismatch")),
+    ("Engine", ("engine", "importance", "mismatch")),
+    ("Distance", ("kl", "ratio")),
     ("Score", ("score", "reward", "win", "margin", "whitened")),
     ("Accuracy", ("accuracy", "explained_variance", "auc", "calibration", "recall", "precision", "correct")),
     ("Completions", ("length", "entropy", "finished", "tokens", "repetition", "distinct", "chosen", "rejected")),
 )
 """Title and parts of names, the first that fits; their order on the page is SHOWN."""
 OTHER = "Other"
-SHOWN = (
-    "Score",
-    "Distance from reference and engine",
-    "Completions",
-    "Loss",
-    "Accuracy",
-    OTHER,
-    "Optimizer",
-)
+SHOWN = ("Score", "Distance", "Completions", "Loss", "Accuracy", OTHER, "Engine", "Optimizer")
 
 
 def group(name: str) -> str:

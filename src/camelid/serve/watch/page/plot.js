@@ -65,7 +65,7 @@ function nearest(steps, step) {
 
 class Plot {
   // `hover(step)` is called where the pointer is, with null where it leaves.
-  constructor(name, hover) {
+  constructor(name, group, hover) {
     this.name = name;
     this.lines = [];
     this.marks = [];
@@ -83,7 +83,8 @@ class Plot {
     this.bad = make("p", { class: "bad", hidden: true });
     this.svg = shape("svg", { height: HEIGHT, role: "img" });
     this.element = make("figure", { class: "plot" },
-      make("figcaption", {}, make("b", {}, name.replaceAll("_", " ")), this.logButton), this.values, this.svg, this.bad);
+      make("figcaption", {}, make("b", {}, name.replaceAll("_", " ")), make("small", {}, group), this.logButton),
+      this.values, this.svg, this.bad);
     this.svg.addEventListener("pointermove", (event) => {
       if (!this.toStep) return;
       hover(this.toStep(event.clientX - this.svg.getBoundingClientRect().left));

@@ -202,17 +202,15 @@ function showCurves(drawn) {
   const layout = JSON.stringify(filled.map(([title, names]) => [title, [...names.keys()]]));
   if (showCurves.layout !== layout) {
     showCurves.layout = layout;
-    $("plots").replaceChildren(...filled.map(([title, names]) => make("div", { class: "plot-group" },
-      make("h3", {}, title),
-      make("div", { class: "plot-grid" }, ...[...names.keys()].map((name) => plotOf(name).element)))));
+    $("plots").replaceChildren(...filled.flatMap(([title, names]) => [...names.keys()].map((name) => plotOf(name, title).element)));
   }
   for (const [, names] of filled) for (const [name, lines] of names) plotOf(name).show(lines, marks);
   $("curves-note").textContent = curvesNote(drawn, filled.flatMap(([, names]) => [...names.values()].flat()));
 }
 
-function plotOf(name) {
+function plotOf(name, group) {
   if (!view.plots.has(name)) {
-    view.plots.set(name, new Plot(name, (step) => {
+    view.plots.set(name, new Plot(name, group, (step) => {
       for (const plot of view.plots.values()) if (plot.element.isConnected) plot.point(step);
     }));
   }
