@@ -96,9 +96,32 @@ def test_judgements_are_split_by_instruction_and_ties_and_failures_counted(tmp_p
     assert {k: v for k, v in metrics.items() if "dropped" in k} == {
         "dropped_tie": 2,
         "dropped_failed": 2,
+        "dropped_same_generator": 0,
         "dropped_empty": 1,
         "dropped_too_long": 1,
     }
+
+
+def test_graded_judgements_are_rated_by_how_sure_the_judge_was(tmp_path):
+    sure = [1.0005, 1.04, 1.2, 1.3, 1.7, 1.96, 2.0]
+    rows = [judgement(n, p, generator_1="a", generator_2="b") for n, p in enumerate(sure, 1)]
+    rows.append(judgement(9, 1, generator_1="a", generator_2="a"))
+    (tmp_path / "judged.json").write_text(json.dumps(rows))
+    path, metrics = run(
+        import_judgements, JudgementSettings(graded=True), tmp_path / "run", judgements=tmp_path / "judged.json"
+    )
+    found = read_records(path / "train.jsonl", Preference)
+    assert [(p.rating, p.chosen) for p in found] == [
+        ("significantly better", "first"),
+        ("better", "first"),
+        ("slightly better", "first"),
+        ("negligibly better", "first"),
+        ("negligibly better", "second"),
+        ("better", "second"),
+        ("significantly better", "second"),
+    ]
+    assert metrics["dropped_same_generator"] == 1
+    assert not (path / "test.jsonl").exists()
 
 
 @pytest.mark.parametrize(

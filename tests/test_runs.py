@@ -252,7 +252,14 @@ def test_a_run_lists_its_stages_in_order_and_runs_are_listed_newest_first(tmp_pa
     assert read_run(tmp_path / "runs" / "old") == finished
     assert list(finished) == ["b", "nested/a"]
     assert [root.name for root in list_runs(tmp_path / "runs")] == ["new", "old"]
-    with pytest.raises(ValueError, match="is not a run"):
+    with pytest.raises(ValueError, match="it has no run"):
+        read_run(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "{"])
+def test_a_foreign_run_file_is_said_to_be_none(tmp_path, content):
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(ValueError, match="that names no stages"):
         read_run(tmp_path)
 
 

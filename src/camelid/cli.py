@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from camelid import __version__, process
-from camelid.commands import compare_words, eval_words, model_words
+from camelid.commands import LOG_TO, compare_words, eval_words, model_words
 
 STAGES = {
     "import": "camelid.collect.stage:import_data",
@@ -56,10 +56,15 @@ def parser() -> argparse.ArgumentParser:
 def _add_recipes(commands: Any) -> None:
     run = _command(commands, "run", "recipes:run", "run a recipe, or go on where it was stopped", json=True)
     run.add_argument("recipe", help="name of a recipe (`camelid recipes list`) or a .py file")
-    run.add_argument("--set", action="append", default=[], metavar="STAGE.FIELD=VALUE", help="change a setting")
-    run.add_argument("--out", default="", help="folder of the run (default: runs/RECIPE)")
-    run.add_argument("--log-to", metavar="NAMES", help="write metrics to tensorboard, trackio, wandb too; by commas")
-    run.add_argument("--dry-run", action="store_true", help="print the plan and what it will cost; run nothing")
+    text = "measure again what a paper found, at a size that ends here; without a name, list the studies"
+    study = _command(commands, "study", "recipes:study", text, json=True)
+    study.add_argument("recipe", metavar="study", nargs="?", default="", help="name of a study or a .py file")
+    for command, kind, place in ((run, "recipe", "RECIPE"), (study, "study", "study-NAME")):
+        command.set_defaults(kind=kind)
+        command.add_argument("--set", action="append", default=[], metavar="STAGE.FIELD=VALUE", help="change a setting")
+        command.add_argument("--out", default="", help=f"folder of the run (default: runs/{place})")
+        command.add_argument("--log-to", metavar="NAMES", help=LOG_TO)
+        command.add_argument("--dry-run", action="store_true", help="print the plan and what it will cost; run nothing")
 
     # For the list; `main` hands its words on, since a stage's inputs are named by the stage.
     commands.add_parser("estimate", help="memory and time of a recipe or a stage, here or on a GPU, before it runs")

@@ -1,4 +1,4 @@
-"""What the stages of a study of imitation will cost; as `estimates`, whose table takes this one in."""
+"""What the stages of studies will cost; as `estimates`, whose table takes this one in."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ OTHER_ITEM_TOKENS, HEAD_TOKENS = 100, 17
 """An item of a benchmark with all its choices, and how many of its tokens are scored."""
 JUDGED_TOKENS = 40, 120
 """An instruction of AlpacaEval and an answer to it."""
+RECORDED = 805
+"""Judgements of AlpacaEval in a file."""
 
 
 def hold_out(s: Any, reads: Reads, cost: Cost) -> Left:
@@ -35,7 +37,8 @@ def hold_out(s: Any, reads: Reads, cost: Cost) -> Left:
 
 def import_judgements(s: Any, reads: Reads, cost: Cost) -> Left:
     cost.seconds += DATA_SECONDS * len(reads.sources("judgements"))
-    return {"train.jsonl": Rows(s.max_rows, *JUDGED_TOKENS), "test.jsonl": Rows(s.max_test_rows, *JUDGED_TOKENS)}
+    train = Rows(s.max_rows or RECORDED * len(reads.sources("judgements")), *JUDGED_TOKENS)
+    return {"train.jsonl": train, "test.jsonl": Rows(s.max_test_rows, *JUDGED_TOKENS)}
 
 
 def own_task_rows(s: Any, reads: Reads, cost: Cost) -> Left:
@@ -91,6 +94,20 @@ def train_distill(s: Any, reads: Reads, cost: Cost) -> Left:
     return {"model": student}
 
 
+def split_fold(s: Any, reads: Reads, cost: Cost) -> Left:
+    cost.seconds += DATA_SECONDS
+    rows = reads.rows("preferences").first(s.max_rows)
+    test = rows._replace(number=rows.number / s.folds)
+    return {"train.jsonl": rows._replace(number=rows.number - test.number), "test.jsonl": test}
+
+
+def evaluate_reward_model(s: Any, reads: Reads, cost: Cost) -> Left:
+    judge, pairs = reads.shape("reward_model"), reads.rows("preferences")
+    cost.load(judge)
+    cost.score(judge, 2 * pairs.number * pairs.tokens, at_once=s.micro_batch_tokens)
+    return {}
+
+
 def write_study(s: Any, reads: Reads, cost: Cost) -> Left:
     cost.seconds += PAGE_SECONDS
     return {}
@@ -110,6 +127,9 @@ TABLE: dict[str, Callable[[Any, Reads, Cost], Left]] = {
     "camelid.evaluate.imitation.ask.ask_facts": ask_facts,
     "camelid.evaluate.imitation.judge_check.check_judge": check_judge,
     "camelid.evaluate.imitation.study.write_study": write_study,
+    "camelid.evaluate.studies.conclude.conclude": write_study,
+    "camelid.evaluate.reward_models.evaluate_reward_model": evaluate_reward_model,
+    "camelid.curate.folds.split_fold": split_fold,
     "camelid.train.distill.train_distill": train_distill,
 }
 """By module and name of the stage's function."""

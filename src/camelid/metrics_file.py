@@ -37,6 +37,7 @@ class MetricsFile:
         for path, values in ((self.path, row), (self.path.with_name("timing.jsonl"), {"step": step, "time": now})):
             with naming_full_disk(path), path.open("a") as file:
                 file.write(json.dumps(values) + "\n")
+        self._rows, self._bytes = number + 1, self.path.stat().st_size
         for observer in self.observers:
             observer.row(number, row, now)
 

@@ -54,7 +54,8 @@ class Devices:
 
     def of(self, reads: Reads) -> Device:
         """`UNMET` for a stage without a model."""
-        precision = getattr(getattr(reads.stage.settings, "model", None), "precision", None)
+        settings = reads.stage.settings
+        precision = getattr(getattr(settings, "model", settings), "precision", None)
         if precision is None or ("model" not in reads and "reward_model" not in reads):
             return UNMET
         if self.device is not None:

@@ -242,8 +242,9 @@ def read_run(root: Path) -> dict[str, Path]:
     """Each stage of the recipe's newest execution under `root`, with its directory, in order."""
     try:
         stages = json.loads((root / "run.json").read_text())["stages"]
-    except FileNotFoundError:
-        raise ValueError(f"{root} is not a run: it has no run.json. `camelid runs list` shows the runs.") from None
+    except (FileNotFoundError, KeyError, TypeError, json.JSONDecodeError) as error:
+        wrong = "has no run.json" if isinstance(error, FileNotFoundError) else "has a run.json that names no stages"
+        raise ValueError(f"{root} is not a run: it {wrong}. `camelid runs list` shows the runs.") from None
     return {name: root / place for name, place in stages.items()}
 
 

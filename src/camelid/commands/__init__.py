@@ -10,6 +10,10 @@ import math
 import sys
 
 
+LOG_TO = "write metrics to tensorboard, trackio or wandb too, by commas (default: those in CAMELID_LOG_TO)"
+"""Help of --log-to."""
+
+
 def say(text: str) -> None:
     """Talk: to stderr, so that stdout holds answers only."""
     print(text, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""`camelid run` and `camelid recipes`: recipes found, shown, copied, planned and run."""
+"""`camelid run`, `camelid study` and `camelid recipes`: recipes and studies found, shown, copied, planned and run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from camelid.commands.runs import newest_model
 from camelid.runs import Stage, execute
 from camelid.table import print_table
 
-RECIPES = Path(__file__).parent.parent / "recipes"
+ROOMS = {"recipe": Path(__file__).parent.parent / "recipes", "study": Path(__file__).parent.parent / "studies"}
+"""A study is a recipe that ends in a conclusion, and lives in a folder of its own."""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -30,9 +31,9 @@ def run(arguments: argparse.Namespace) -> int:
         from camelid.plan import print_plan
 
         with sizes_only():
-            print_plan(*planned(arguments.recipe, arguments.set, arguments.out), as_json=arguments.json)
+            print_plan(*planned(arguments.recipe, arguments.set, arguments.out, arguments.kind), as_json=arguments.json)
         return 0
-    stages, root = planned(arguments.recipe, arguments.set, arguments.out)
+    stages, root = planned(arguments.recipe, arguments.set, arguments.out, arguments.kind)
     finished = execute(stages, root, announce=say, log_to=arguments.log_to)
     report = finished[stages[-1].name] / "report.html"
     if arguments.json:
@@ -45,9 +46,17 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def planned(name: str, changes: Sequence[str], out: str) -> tuple[Sequence[Stage], Path]:
+def study(arguments: argparse.Namespace) -> int:
+    """Run a study, or list what there is."""
+    if not arguments.recipe:
+        return _print_headers("study", as_json=arguments.json)
+    arguments.out = arguments.out or f"runs/study-{Path(arguments.recipe).stem}"
+    return run(arguments)
+
+
+def planned(name: str, changes: Sequence[str], out: str, kind: str = "recipe") -> tuple[Sequence[Stage], Path]:
     """The stages of a recipe with changed settings, and the folder of its run."""
-    recipe = load_recipe(name)
+    recipe = load_recipe(name, kind)
     stages: Sequence[Stage] = recipe.stages(settings_text.change(recipe_settings(recipe)(), changes))
     if not stages:
         raise ValueError(f"recipe {name} has no stage with these settings")
@@ -56,12 +65,16 @@ def planned(name: str, changes: Sequence[str], out: str) -> tuple[Sequence[Stage
 
 def list_recipes(arguments: argparse.Namespace) -> int:
     """Names and first lines; nothing of a recipe is executed."""
-    headers = {_name(file): ast.get_docstring(ast.parse(file.read_text())) or "" for file in _files()}
-    rows = [{"recipe": name, "about": text.partition("\n")[0]} for name, text in headers.items()]
-    if arguments.json:
+    return _print_headers("recipe", as_json=arguments.json)
+
+
+def _print_headers(kind: str, *, as_json: bool) -> int:
+    headers = {_name(file): ast.get_docstring(ast.parse(file.read_text())) or "" for file in _files(kind)}
+    rows = [{kind: name, "about": text.partition("\n")[0]} for name, text in headers.items()]
+    if as_json:
         print_json(rows)
     else:
-        print_table(("recipe", "about"), [list(row.values()) for row in rows])
+        print_table((kind, "about"), [list(row.values()) for row in rows])
     return 0
 
 
@@ -86,9 +99,9 @@ def copy(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def load_recipe(name: str) -> ModuleType:
-    """A recipe of the package by name, or a file of the user's own. Raises ValueError where it is none."""
-    recipe = _load_file(Path(name)) if name.endswith(".py") else importlib.import_module(_module_name(name))
+def load_recipe(name: str, kind: str = "recipe") -> ModuleType:
+    """A recipe or study of the package by name, or a file of the user's own. Raises ValueError where it is none."""
+    recipe = _load_file(Path(name)) if name.endswith(".py") else importlib.import_module(_module_name(name, kind))
     if not callable(getattr(recipe, "stages", None)):
         raise ValueError(f"{name} is no recipe: it has no function `stages(s: Settings) -> list[Stage]`")
     return recipe
@@ -117,14 +130,15 @@ def _load_file(file: Path) -> ModuleType:
     return module
 
 
-def _module_name(name: str) -> str:
-    return f"camelid.recipes.{_file(name).stem}"
+def _module_name(name: str, kind: str) -> str:
+    file = _file(name, kind)
+    return f"camelid.{file.parent.name}.{file.stem}"
 
 
-def _file(name: str) -> Path:
-    files = {_name(file): file for file in _files()}
+def _file(name: str, kind: str = "recipe") -> Path:
+    files = {_name(file): file for file in _files(kind)}
     if name.replace("_", "-") not in files:
-        raise ValueError(f"no recipe {name!r}; there are: {', '.join(files)}; a file of your own ends in .py")
+        raise ValueError(f"no {kind} {name!r}; there are: {', '.join(files)}; a file of your own ends in .py")
     return files[name.replace("_", "-")]
 
 
@@ -133,5 +147,5 @@ def _name(file: Path) -> str:
     return file.stem.replace("_", "-")
 
 
-def _files() -> list[Path]:
-    return sorted(RECIPES.glob("[!_]*.py"))
+def _files(kind: str = "recipe") -> list[Path]:
+    return sorted(ROOMS[kind].glob("[!_]*.py"))

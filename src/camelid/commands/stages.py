@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from camelid import settings_text
-from camelid.commands import say
+from camelid.commands import LOG_TO, say
 from camelid.runs import Stage, execute
 
 
@@ -28,7 +28,7 @@ def run_stage(name: str, place: str, words: Sequence[str]) -> int:
     )
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting")
     parser.add_argument("--out", default="runs/single", metavar="FOLDER", help="folder of the run")
-    parser.add_argument("--log-to", metavar="NAMES", help="write metrics to tensorboard, trackio, wandb too; by commas")
+    parser.add_argument("--log-to", metavar="NAMES", help=LOG_TO)
     known, rest = parser.parse_known_args(words)
     if not rest:
         parser.error("no input given; `--help` names those that this stage reads")

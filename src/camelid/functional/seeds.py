@@ -1,4 +1,4 @@
-"""One number out of several runs that differ in their seed alone."""
+"""One number out of several runs that differ in their seed alone, or in the fold of the data that was their test."""
 
 from __future__ import annotations
 
@@ -26,3 +26,19 @@ def over_seeds(estimates: Sequence[Estimate]) -> Estimate:
     spread = sum((value - mean) ** 2 for value in values) / (len(values) - 1)
     error = math.sqrt(sum(e.standard_error**2 for e in estimates) / len(estimates) + spread / len(estimates))
     return normal(mean, error, min(e.n for e in estimates))
+
+
+def over_folds(estimates: Sequence[Estimate]) -> Estimate:
+    """Mean over folds, whose units are all different, as if all units had been one test.
+
+        value = sum_k n_k value_k / n,    SE^2 = sum_k (n_k SE_k / n)^2,    n = sum_k n_k
+
+    The folds' models share most of their training rows, and this does not count what that adds: folds tell how good
+    models of such data are on other prompts, not how much another draw of the data would change them.
+    """
+    if not estimates:
+        raise ValueError("no fold to average over")
+    n = sum(e.n for e in estimates)
+    value = sum(e.n * e.value for e in estimates) / n
+    error = math.sqrt(sum((e.n * e.standard_error) ** 2 for e in estimates)) / n
+    return normal(value, error, n)

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 BACKEND = "inductor"
 COMPILED_ON = ("cuda",)
-"""Where `auto` compiles. On two cores of a CPU it takes minutes and gains little: not measured."""
+"""Where `auto` compiles. On two cores with AMX a step of 32 pairs of a reward model takes 8.2 instead of 9.5 s (medians
+of 4), the first one 16 s more: below two minutes of training it costs more than it gains, and it wants a compiler."""
 PAYS_FROM = 5e16
 """Operations of a run from which compiling is taken to pay on a GPU. Chosen, not measured: a minute of compilation for
 an eighth of eight minutes, at 1e14 operations a second."""

@@ -8,8 +8,8 @@ from pathlib import Path
 from camelid.evaluate.imitation.comparison import Comparison, Side
 from camelid.evaluate.imitation.figure_dots import measures_panel
 from camelid.evaluate.imitation.figure_plane import Place, plane_panel
-from camelid.evaluate.report.figure_style import LIGHT, Panel
-from camelid.evaluate.report.figures import render
+from camelid.evaluate.plain_page import write_panel
+from camelid.evaluate.report.figure_style import Panel
 from camelid.functional.statistics import Estimate
 
 
@@ -22,13 +22,6 @@ def write_figures(result: Comparison, folder: Path) -> list[Path]:
     if all(side.wins for side in result.sides):
         panels["wins"] = _plane(result, lambda side: side.wins, f"judge prefers it to {result.reference}")
     return [write_panel(panel, folder / f"{name}.png") for name, panel in panels.items()]
-
-
-def write_panel(panel: Panel, file: Path) -> Path:
-    """One panel as a PNG on light paper, its description in a text file beside it."""
-    file.write_bytes(render(panel, LIGHT))
-    file.with_suffix(".txt").write_text(f"{panel.caption}\n\n{panel.alt}\n")
-    return file
 
 
 def _plane(result: Comparison, up: Callable[[Side], Estimate | None], label: str) -> Panel:

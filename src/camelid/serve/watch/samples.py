@@ -1,7 +1,7 @@
 """The newest samples of a stage, read from the end of its samples.jsonl: nobody reads gigabytes to see a page.
 
-Rows may have `iteration`, `prompt` (messages, or a text) or `prompt_id`, `completion` or `text`, `score`; other numbers
-and short texts are shown as parts of the score, lists (token ids, log-probabilities) are not.
+Rows may have `iteration`, `prompt` (messages, or a text) or `prompt_id`, `completion` or `text`, `score`, here or in an
+object such as `scores`; other numbers and short texts are shown as its parts, lists (token ids, log-probabilities) not.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def shown(row: Mapping[str, Any]) -> dict[str, Any]:
         "prompt": messages(row.get("prompt", row.get("messages"))),
         "prompt_id": str(row["prompt_id"])[:LONGEST_PART] if "prompt_id" in row else None,
         "completion": written[-1]["content"] if written else "",
-        "score": _part(row.get("score")) if is_number(row.get("score")) else None,
+        "score": _part(parts.get("score")) if is_number(parts.get("score")) else None,
         "parts": {str(k): _part(v) for k, v in parts.items() if k not in OWN and _is_part(v)},
     }
 
@@ -77,7 +77,7 @@ def cut(text: str) -> str:
 
 
 def _inner(row: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Parts one level down: `{"parts": {"helpfulness": 0.4}}`."""
+    """Parts one level down: `{"scores": {"helpfulness": 0.4}}`."""
     for name, value in row.items():
         if isinstance(value, dict) and name not in OWN:
             yield from value.items()

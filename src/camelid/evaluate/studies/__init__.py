@@ -1,0 +1,1 @@
+"""Studies: cells that differ in one thing, brought over seeds together, and what was claimed beside what came out."""
