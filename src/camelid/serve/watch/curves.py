@@ -9,6 +9,7 @@ import math
 import secrets
 from array import array
 from bisect import bisect_left
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -102,11 +103,11 @@ class Curves:
         if is_number(step) and math.isfinite(step):
             for name, value in row.items():
                 if name != "step" and is_number(value):
-                    self.series.setdefault(name, Series()).append(self.rows, step, value)
+                    self.series[name].append(self.rows, step, value)
         self.rows += 1
 
     def _forget(self) -> None:
-        self.series: dict[str, Series] = {}
+        self.series: defaultdict[str, Series] = defaultdict(Series)
         self.rows = 0
 
 

@@ -29,7 +29,7 @@ class Watched:
         """
         record = read_object(self.root / "run.json")
         if record is None:
-            return {self.name.rsplit("-", 1)[0]: self.root} if _is_stage(self.root) else {}
+            return {self.root.resolve().name.rsplit("-", 1)[0]: self.root} if _is_stage(self.root) else {}
         places = record.get("stages")
         places = places if isinstance(places, dict) else {}
         planned = record.get("planned")
@@ -42,13 +42,21 @@ def read_watched(words: Sequence[str]) -> list[Watched]:
 
     A folder that does not exist is a run that has not begun.
     """
-    roots = list(dict.fromkeys(Path(word) for word in words))
+    roots = list({Path(word).resolve(): Path(word) for word in words}.values())
     for root in roots:
         _check(root)
-    names = [root.resolve().name for root in roots]
-    return [
-        Watched(name if names.count(name) == 1 else str(root), root) for name, root in zip(names, roots, strict=True)
-    ]
+    return [Watched(name, root) for name, root in zip(_names([root.resolve() for root in roots]), roots, strict=True)]
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """The ends of the paths that tell them apart: `quickstart`, or `first/quickstart` and `second/quickstart`."""
+    ends: list[str] = []
+    for path in paths:
+        others = [other for other in paths if other != path]
+        lengths = range(1, len(path.parts) + 1)
+        length = next(n for n in lengths if all(other.parts[-n:] != path.parts[-n:] for other in others))
+        ends.append("/".join(path.parts[-length:]))
+    return ends
 
 
 def _check(root: Path) -> None:

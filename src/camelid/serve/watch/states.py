@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from camelid.serve.watch.runs import Watched, read_object
 
 GROWING = ("metrics.jsonl", "timing.jsonl", "samples.jsonl", RECORD)
 """Files that a stage at work writes to."""
+LONGEST_WORD = 80
 BETWEEN_STAGES = 60.0
 """Seconds after a stage's end in which the next may be reading its inputs before it takes its lock."""
 
@@ -59,7 +59,7 @@ class States:
                 "name": name,
                 "state": "done",
                 "seconds": finite(manifest.get("seconds")),
-                "results": numbers(manifest.get("metrics")),
+                "results": results(manifest.get("metrics")),
                 **has,
             }
         process = lock.holder(path)
@@ -108,14 +108,12 @@ def shown_progress(progress: Mapping[str, Any], now: float) -> dict[str, Any] | 
     return shown
 
 
-def numbers(metrics: Any) -> dict[str, float | None]:
-    """The finite numbers among a stage's results, and None for those that are not finite."""
-    if not isinstance(metrics, dict):
-        return {}
+def results(metrics: Any) -> dict[str, float | str | None]:
+    """Numbers and words among a stage's results; None for numbers that are not finite."""
     return {
-        name: value if math.isfinite(value) else None
-        for name, value in metrics.items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
+        name: finite(value) if isinstance(value, int | float) else value[:LONGEST_WORD]
+        for name, value in (metrics.items() if isinstance(metrics, dict) else ())
+        if isinstance(value, int | float | str) and not isinstance(value, bool)
     }
 
 

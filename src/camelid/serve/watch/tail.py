@@ -8,7 +8,7 @@ from typing import Any
 
 REMEMBERED = 256
 """Bytes before the place where reading stopped that must be the same next time."""
-MOST_AT_ONCE = 64 * 2**20
+MOST_AT_ONCE = 2**22
 """Bytes taken in one go; the rest comes with the next."""
 
 

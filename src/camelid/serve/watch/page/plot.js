@@ -37,6 +37,12 @@ function shownNumber(value, digits = 4) {
   return (text.includes(".") ? text.replace(/\.?0+$/, "") : text).replace("-", "−");
 }
 
+// A number beside an axis: 20000 as 20k.
+function axisNumber(value) {
+  const [size, unit] = [[1e9, "G"], [1e6, "M"], [1e4, "k"]].find(([size]) => Math.abs(value) >= size) ?? [1, ""];
+  return unit ? shownNumber(value / (unit === "k" ? 1e3 : size), 3) + unit : shownNumber(value, 3);
+}
+
 // Round places between two values, about `count` of them; in powers of ten where the scale is logarithmic.
 function ticksOf(low, high, count, log) {
   if (log) {
@@ -46,7 +52,7 @@ function ticksOf(low, high, count, log) {
   }
   const rough = (high - low) / count || 1;
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = power * [1, 2, 5, 10].find((factor) => factor * power >= rough * 0.999);
+  const step = power * [1, 2, 2.5, 5, 10].find((factor) => factor * power >= rough * 0.999);
   const ticks = [];
   for (let i = Math.ceil(low / step); i * step <= high + step * 1e-6; i += 1) ticks.push(i * step);
   return ticks;
@@ -68,7 +74,7 @@ class Plot {
   constructor(name, group, hover) {
     this.name = name;
     this.lines = [];
-    this.marks = [];
+    this.trips = [];
     this.log = false;
     this.step = null;
     this.logButton = make("button", {
@@ -93,10 +99,10 @@ class Plot {
     new ResizeObserver(() => this.draw()).observe(this.element);
   }
 
-  // Lines: {label, colour, dashed, step, mean, low?, high?, size, bad, firstBad}; marks: {step, text}.
-  show(lines, marks) {
+  // Lines: {label, colour, dashed, step, mean, low?, high?, size, bad, firstBad}; trips of the number's guard: {iteration, limit}.
+  show(lines, trips) {
     this.lines = lines;
-    this.marks = marks;
+    this.trips = trips;
     this.svg.setAttribute("aria-label", `${this.name}: ${lines.map((line) => line.label).join(", ")}`);
     const bad = lines.filter((line) => line.bad);
     this.bad.hidden = !bad.length;
@@ -127,13 +133,8 @@ class Plot {
     this.x = (step) => MARGIN.left + (last > first ? ((step - first) / (last - first)) * (right - MARGIN.left) : (right - MARGIN.left) / 2);
     this.y = (value) => floor - ((scale(value) - bottom) / (top - bottom)) * (floor - MARGIN.top);
     this.toStep = (x) => first + ((x - MARGIN.left) / (right - MARGIN.left)) * (last - first);
-    this.axes(ticksOf(bottom, top, 4, log), ticksOf(first, last, Math.max(2, Math.floor(width / 90)), false), log, right, floor);
-    for (const mark of this.marks) {
-      if (mark.step < first || mark.step > last) continue;
-      const line = shape("line", { class: "mark", x1: this.x(mark.step), x2: this.x(mark.step), y1: MARGIN.top, y2: floor });
-      line.append(shape("title", {}, mark.text));
-      this.svg.append(line);
-    }
+    this.axes(ticksOf(bottom, top, 5, log), ticksOf(first, last, Math.max(4, Math.floor(width / 90)), false), log, right, floor);
+    this.guard(right, floor);
     for (const line of this.lines) this.svg.append(...this.curve(line));
     this.svg.append(this.cursor);
     this.point(this.step);
@@ -144,11 +145,23 @@ class Plot {
       const y = this.y(log ? 10 ** value : value);
       this.svg.append(
         shape("line", { class: "grid", x1: MARGIN.left, x2: right, y1: y, y2: y }),
-        shape("text", { x: MARGIN.left - 7, y: y + 4, "text-anchor": "end" }, shownNumber(log ? 10 ** value : value, 3)),
+        shape("text", { x: MARGIN.left - 7, y: y + 4, "text-anchor": "end" }, axisNumber(log ? 10 ** value : value)),
       );
     }
     for (const step of steps.filter((step) => Number.isInteger(step))) {
-      this.svg.append(shape("text", { x: this.x(step), y: floor + 16, "text-anchor": "middle" }, shownNumber(step)));
+      const anchor = this.x(step) > right - 12 ? "end" : "middle";
+      this.svg.append(shape("text", { x: this.x(step), y: floor + 16, "text-anchor": anchor }, axisNumber(step)));
+    }
+  }
+
+  // The limits of the number's guard, where they are in the picture, and a tick at the foot for each trip.
+  guard(right, floor) {
+    for (const limit of new Set(this.trips.map((trip) => trip.limit))) {
+      const y = typeof limit === "number" ? this.y(limit) : NaN;
+      if (y >= MARGIN.top && y <= floor) this.svg.append(shape("line", { class: "limit", x1: MARGIN.left, x2: right, y1: y, y2: y }));
+    }
+    for (const { iteration } of this.trips.filter((trip) => typeof trip.iteration === "number")) {
+      this.svg.append(shape("line", { class: "trip", x1: this.x(iteration), x2: this.x(iteration), y1: floor - 7, y2: floor }));
     }
   }
 
@@ -198,8 +211,11 @@ class Plot {
       const x = Math.min(Math.max(this.x(step), MARGIN.left), this.svg.clientWidth - MARGIN.right);
       this.cursor.prepend(shape("line", { x1: x, x2: x, y1: MARGIN.top, y2: HEIGHT - MARGIN.bottom }));
     }
-    this.values.replaceChildren(...shown.map(([line, place, value]) =>
-      make("span", { class: `c${line.colour}`, title: `${line.label}, step ${place}` }, value,
-        make("small", {}, ` ${step === null ? "at" : "step"} ${place}`))));
+    const where = (place) => make("small", {}, ` at ${place}`);
+    const together = shown.every(([, place]) => place === shown[0][1]);
+    this.values.replaceChildren(
+      ...shown.map(([line, place, value]) =>
+        make("span", { class: `c${line.colour}`, title: `${line.label}, step ${place}` }, value, together ? null : where(place))),
+      ...(together && shown.length ? [where(shown[0][1])] : []));
   }
 }

@@ -86,10 +86,10 @@ async function updateGuards(stage) {
 
 function showNow() {
   const { runs } = view.state;
-  $("names").textContent = runs.map((run) => run.name).join(", ");
+  $("names").textContent = runs.length > 1 ? `${runs.length} runs` : runs[0].name;
   $("now").replaceChildren(...runs.map((run) => {
     const done = run.stages.filter((stage) => stage.state === "done").length;
-    const facts = [`${done} of ${counted(run.stages.length, "stage", "stages")} done`];
+    const facts = run.stages.length ? [`${done} of ${counted(run.stages.length, "stage", "stages")} done`] : [];
     if (run.seconds) facts.push(`${shownSeconds(run.seconds)} of work so far`);
     const lines = run.stages.map((stage) => atWork(stage) ?? halted(stage)).filter(Boolean);
     if (run.state === "waiting") lines.push(make("p", { class: "lead" }, `Nothing has begun in ${run.path} yet; it shows here when it does.`));
@@ -103,7 +103,7 @@ function showNow() {
   }));
   const at = runs.flatMap((run) => run.stages).find((stage) => stage.progress);
   const share = at ? `${Math.floor((100 * at.progress.done) / at.progress.total)}% ${at.name} · ` : "";
-  document.title = `${share}${runs.map((run) => run.name).join(", ")} · camelid watch`;
+  document.title = `${share}${$("names").textContent} · camelid watch`;
 }
 
 function atWork(stage) {
@@ -125,21 +125,28 @@ function halted(stage) {
     ` is not finished and no process of this machine works on it${since}. The same command goes on ${from}.`);
 }
 
-// The stages as buttons, in groups by the folder that they are in.
+// The stages as buttons, in groups by their run and the folder that they are in.
 function showStages(drawn) {
-  const groups = new Map();
-  for (const stage of allStages()) {
-    const parts = stage.label.split("/");
-    const title = parts.length > 1 ? parts.slice(0, -1).join("/") : view.state.runs.length > 1 ? view.state.runs[stage.run].name : "";
-    groups.set(title, [...(groups.get(title) ?? []), stage]);
-  }
+  const stages = allStages();
   const keys = drawn.map((stage) => stage.key);
-  const shown = JSON.stringify([...groups].map(([title, stages]) => [title, stages.map((s) => [s.key, s.state, s.tripped, Boolean(s.metrics), keys.indexOf(s.key)])]));
+  const shown = JSON.stringify(stages.map((s) => [s.key, s.state, s.tripped, Boolean(s.metrics), keys.indexOf(s.key)]));
   if (showStages.shown === shown) return; // so that a button keeps the focus
   showStages.shown = shown;
-  $("stages").replaceChildren(...[...groups].map(([title, stages]) => make("div", { class: "group" },
-    title ? make("h3", {}, title) : null,
-    make("div", { class: "chips" }, ...stages.map((stage) => chip(stage, keys.indexOf(stage.key)))))));
+  const { runs } = view.state;
+  $("stages").replaceChildren(...runs.flatMap((run, number) => {
+    const groups = new Map();
+    for (const stage of stages.filter((stage) => stage.run === number)) {
+      const folder = stage.name.split("/").slice(0, -1).join("/");
+      groups.set(folder, [...(groups.get(folder) ?? []), stage]);
+    }
+    const titled = groups.size > 1 || !groups.has(""); // a column for titles, empty where stages stand in no folder
+    return [
+      runs.length > 1 && groups.size ? make("h3", { class: "whose" }, run.name) : null,
+      ...[...groups].map(([folder, those]) => make("div", { class: "group" },
+        titled ? make("h4", {}, folder) : null,
+        make("div", { class: "chips" }, ...those.map((stage) => chip(stage, keys.indexOf(stage.key)))))),
+    ].filter(Boolean);
+  }));
 }
 
 function chip(stage, place) {
@@ -178,7 +185,7 @@ function showKinds(drawn) {
   const same = (others) => others.length === keys.length && others.every((key) => keys.includes(key));
   const button = (text, pressed, onclick) => make("button", { type: "button", "aria-pressed": String(pressed), onclick }, text);
   $("kinds").replaceChildren(
-    button("what runs", view.chosen === null, () => choose(null)),
+    button("newest", view.chosen === null, () => choose(null)),
     ...[...kinds].map(([kind, of]) =>
       button(of.length > 1 ? `${kind} ×${of.length}` : kind, view.chosen !== null && same(of), () => choose(new Set(of)))));
   $("legend").replaceChildren(...(drawn.length > 1 ? drawn : []).map((stage, place) =>
@@ -195,16 +202,14 @@ function showCurves(drawn) {
       names.get(part.name).push({ ...part, firstBad: part.first_bad, label: stage.label, colour: place % COLOURS, dashed: place >= COLOURS });
     }
   });
-  const marks = drawn.flatMap((stage) => (view.guards.get(stage.key)?.trips ?? [])
-    .filter((trip) => typeof trip.iteration === "number")
-    .map((trip) => ({ step: trip.iteration, text: `${stage.label}, iteration ${trip.iteration}: guard ${trip.guard} ${trip.action}` })));
+  const trips = drawn.flatMap((stage) => view.guards.get(stage.key)?.trips ?? []);
   const filled = [...groups].filter(([, names]) => names.size);
   const layout = JSON.stringify(filled.map(([title, names]) => [title, [...names.keys()]]));
   if (showCurves.layout !== layout) {
     showCurves.layout = layout;
     $("plots").replaceChildren(...filled.flatMap(([title, names]) => [...names.keys()].map((name) => plotOf(name, title).element)));
   }
-  for (const [, names] of filled) for (const [name, lines] of names) plotOf(name).show(lines, marks);
+  for (const [, names] of filled) for (const [name, lines] of names) plotOf(name).show(lines, trips.filter((trip) => trip.guard === name));
   $("curves-note").textContent = curvesNote(drawn, filled.flatMap(([, names]) => [...names.values()].flat()));
 }
 
@@ -234,15 +239,18 @@ function showGuards(drawn) {
   const rows = drawn.flatMap((stage) => (view.guards.get(stage.key)?.guards ?? []).map((guard) => ({ ...guard, stage })));
   $("guards").hidden = !rows.length;
   const lastTrip = (row) => view.guards.get(row.stage.key).trips.find((trip) => trip.guard === row.guard);
+  const lastStep = (row) => Math.max(...[...view.curves.get(row.stage.key).series.values()].map((part) => part.last[0]));
+  const newest = (row) => view.curves.get(row.stage.key).series.get(row.guard)?.last[1] ?? row.value;
   const cell = (value) => make("td", { class: "numeric" }, typeof value === "number" ? shownNumber(value) : value ?? "–");
-  const head = ["guard", "stage", "iteration", "value", "limit", "now", "trips", "last trip"];
+  const head = ["guard", "now", "value", "limit", "stage", "trips", "last trip"];
   $("guard-rows").replaceChildren(make("table", {},
-    make("thead", {}, make("tr", {}, ...head.map((word) => make("th", { scope: "col" }, word)))),
+    make("thead", {}, make("tr", {}, ...head.map((word) => make("th", { scope: "col", class: ["value", "limit", "trips"].includes(word) ? "numeric" : "" }, word)))),
     make("tbody", {}, ...rows.map((row) => {
       const last = lastTrip(row);
-      return make("tr", { class: row.action ? "tripped" : row.trips ? "was-tripped" : "" },
-        make("th", { scope: "row" }, row.guard), make("td", {}, row.stage.label), cell(row.iteration), cell(row.value), cell(row.limit),
-        make("td", {}, row.action || "good"), cell(row.trips),
+      const now = row.action && !(row.iteration < lastStep(row)); // a guard may write only when it trips
+      return make("tr", { class: now ? "tripped" : row.trips ? "was-tripped" : "" },
+        make("th", { scope: "row" }, row.guard.replaceAll("_", " ")), make("td", {}, now ? row.action : "good"), cell(newest(row)),
+        cell(row.limit), make("td", {}, row.stage.label), cell(row.trips),
         make("td", {}, last ? `iteration ${last.iteration}: ${last.action} at ${typeof last.value === "number" ? shownNumber(last.value) : last.value ?? "–"}` : "–"));
     }))));
 }
@@ -325,8 +333,10 @@ function showResults(drawn) {
     make("thead", {}, make("tr", {}, make("th", { scope: "col" }, ""), ...done.map((stage) => make("th", { scope: "col" }, stage.label)))),
     make("tbody", {}, ...names.map((name) => make("tr", {},
       make("th", { scope: "row" }, name.replaceAll("_", " ")),
-      ...done.map((stage) => make("td", { class: "numeric" }, name in stage.results ? shownNumber(stage.results[name]) : "–")))))));
+      ...done.map((stage) => make("td", { class: "numeric" }, shownResult(stage.results[name]))))))));
 }
+
+const shownResult = (value) => (value === undefined ? "–" : typeof value === "string" ? value : shownNumber(value));
 
 // --- every two seconds ---
 
