@@ -81,7 +81,9 @@ def _add_recipes(commands: Any) -> None:
 def _add_watch(commands: Any) -> None:
     watch = _command(commands, "watch", "watch:watch", "a live page of runs: curves, samples, guards, time left")
     watch.add_argument("run", nargs="+", help="folder of a run, begun or not, or of one stage")
-    watch.add_argument("--port", type=int, default=0, help="port on this machine (default: the first free one from 8600)")
+    watch.add_argument(
+        "--port", type=int, default=0, help="port on this machine (default: the first free one from 8600)"
+    )
 
 
 def _add_runs(commands: Any) -> None:

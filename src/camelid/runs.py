@@ -155,7 +155,9 @@ def execute(
         if done:
             Checkpoints(path / "checkpoints").clear()  # a kill may have come after the manifest and before this
         else:
-            observers = writers.observers(log_to_names, root, path.relative_to(root), stage.settings.model_dump(mode="json"))
+            observers = writers.observers(
+                log_to_names, root, path.relative_to(root), stage.settings.model_dump(mode="json")
+            )
             _execute_one(stage, path, inputs, digests, observers)
     return finished
 

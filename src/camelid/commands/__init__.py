@@ -9,7 +9,6 @@ import json
 import math
 import sys
 
-
 LOG_TO = "write metrics to tensorboard, trackio or wandb too, by commas (default: those in CAMELID_LOG_TO)"
 """Help of --log-to."""
 

@@ -106,8 +106,8 @@ class Mirror:
         except Exception as error:
             self.failed = True
             print(
-                f"warning: --log-to {self.name} failed ({type(error).__name__}: {error}); the stage goes on without it, "
-                f"{self.stage / 'metrics.jsonl'} has every row",
+                f"warning: --log-to {self.name} failed ({type(error).__name__}: {error}); the stage goes on "
+                f"without it, {self.stage / 'metrics.jsonl'} has every row",
                 file=sys.stderr,
             )
 

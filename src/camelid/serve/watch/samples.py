@@ -33,14 +33,15 @@ def newest(path: Path, before: int | None, count: int) -> dict[str, Any]:
         return {"samples": [], "before": None, "size": 0}
     end = size if before is None else min(before, size)
     samples: list[dict[str, Any]] = []
-    place = end
+    reached = end
     for place, line in _lines_backwards(path, end):
+        reached = place
         row = parsed(line)
         if row is not None:
             samples.append(shown(row))
         if len(samples) == count:
             break
-    return {"samples": samples, "before": place if place > 0 and samples else None, "size": size}
+    return {"samples": samples, "before": reached if reached > 0 and samples else None, "size": size}
 
 
 def shown(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,7 +85,7 @@ def _inner(row: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _is_part(value: Any) -> bool:
-    return value is None or is_number(value) or isinstance(value, bool | str) and len(str(value)) <= LONGEST_PART
+    return value is None or is_number(value) or (isinstance(value, bool | str) and len(str(value)) <= LONGEST_PART)
 
 
 def _part(value: Any) -> Any:

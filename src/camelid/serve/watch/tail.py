@@ -24,7 +24,8 @@ class Tail:
         self.generation = 0
         """Times that the file was begun anew; what was read in an earlier generation does not count."""
         self.broken = 0
-        self._forget()
+        self._place = 0
+        self._before = b""
 
     def read(self) -> list[dict[str, Any]]:
         """New rows; where `generation` has changed, all rows."""
@@ -48,12 +49,8 @@ class Tail:
 
     def _begin_anew(self) -> None:
         self.generation += 1
-        self._forget()
-
-    def _forget(self) -> None:
-        self._place = 0
+        self.broken = self._place = 0
         self._before = b""
-        self.broken = 0
 
 
 def parsed(line: bytes) -> dict[str, Any] | None:

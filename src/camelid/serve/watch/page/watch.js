@@ -125,7 +125,7 @@ function halted(stage) {
     ` is not finished and no process of this machine works on it${since}. The same command goes on ${from}.`);
 }
 
-// The stages as buttons, in groups by their run and the folder that they are in.
+// The stages in order, as buttons, in groups by their run and the folder that they are in.
 function showStages(drawn) {
   const stages = allStages();
   const keys = drawn.map((stage) => stage.key);
@@ -134,15 +134,16 @@ function showStages(drawn) {
   showStages.shown = shown;
   const { runs } = view.state;
   $("stages").replaceChildren(...runs.flatMap((run, number) => {
-    const groups = new Map();
+    const groups = []; // [folder, stages that follow one another in it]
     for (const stage of stages.filter((stage) => stage.run === number)) {
       const folder = stage.name.split("/").slice(0, -1).join("/");
-      groups.set(folder, [...(groups.get(folder) ?? []), stage]);
+      if (groups.at(-1)?.[0] === folder) groups.at(-1)[1].push(stage);
+      else groups.push([folder, [stage]]);
     }
-    const titled = groups.size > 1 || !groups.has(""); // a column for titles, empty where stages stand in no folder
+    const titled = groups.some(([folder]) => folder); // a column for titles, empty where stages stand in no folder
     return [
-      runs.length > 1 && groups.size ? make("h3", { class: "whose" }, run.name) : null,
-      ...[...groups].map(([folder, those]) => make("div", { class: "group" },
+      runs.length > 1 && groups.length ? make("h3", { class: "whose" }, run.name) : null,
+      ...groups.map(([folder, those]) => make("div", { class: "group" },
         titled ? make("h4", {}, folder) : null,
         make("div", { class: "chips" }, ...those.map((stage) => chip(stage, keys.indexOf(stage.key)))))),
     ].filter(Boolean);
