@@ -40,13 +40,17 @@ async function drive() {
   seen.legend = texts("#legend span");
   seen.plots = texts(".plot b");
   seen.points = all("circle.curve", plot("loss")).length;
+  const points = () => plot("long").querySelector("polyline").getAttribute("points").split(" ").length;
+  seen.long = points();
   seen.newest = plot("loss").querySelector(".values").textContent;
   seen.guards = all("#guard-rows tbody tr").map((row) => [row.className, ...texts("th, td", row).slice(0, 2)]);
+  seen.note = document.getElementById("curves-note").textContent;
   seen.limit = all("line.limit", plot("kl")).length;
   seen.trips = all("line.trip", plot("kl")).length;
   seen.samples = texts(".sample .completion");
   seen.scores = texts(".sample .score");
   await until(() => times() >= 3);
+  seen.longer = points();
   seen.grown = all("circle.curve", plot("loss")).length;
   seen.grownNewest = plot("loss").querySelector(".values").textContent;
   const svg = plot("loss").querySelector("svg");
@@ -91,7 +95,7 @@ class GrowingView(View):
         if question == "state":
             self.asked += 1
             if self.asked == 2:
-                write_rows(self.growing, [{"step": n, "loss": 1 / n, "kl": n} for n in (5, 6)], "a")
+                write_rows(self.growing, [{"step": n, "loss": 1 / n, "kl": n, "long": n} for n in (5, 6)], "a")
         return super().answer(question, given)
 
 
@@ -104,6 +108,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             root / place / "metrics.jsonl", [{"step": n, "loss": 20 / n**3, "kl": n, ATTACK: 1} for n in (1, 2, 3, 4)]
         )
     (root / "odd-4" / "metrics.jsonl").unlink()
+    write_rows(root / names[NEWEST] / "metrics.jsonl", [{"step": 1, "long": n} for n in range(901)], "a")
     (root / "run.json").write_text(json.dumps({"stages": names, "planned": [*names, "report"]}))
     texts = [("first", 0.5), (ATTACK, -1.0), ("last", 0.25)]
     rows = [
@@ -138,7 +143,7 @@ def test_the_stage_at_hand_is_drawn_in_all_its_rounds(seen: dict[str, Any]) -> N
     assert seen["title"] == "mine"
     assert seen["stages"] == ["sft", "ppo", "ppo", ATTACK.split("/")[-1], "report"]
     assert seen["legend"] == ["round-1/ppo", NEWEST]
-    assert seen["plots"] == ["kl", "loss", ATTACK]
+    assert seen["plots"] == ["kl", "loss", ATTACK, "long"]
     assert seen["points"] == 8  # four of each round
     assert seen["newest"] == "0.31250.3125 at 4"  # 20 / 4^3, of both
 
@@ -146,6 +151,11 @@ def test_the_stage_at_hand_is_drawn_in_all_its_rounds(seen: dict[str, Any]) -> N
 def test_new_rows_come_by_themselves(seen: dict[str, Any]) -> None:
     assert seen["grown"] == 10
     assert seen["grownNewest"] == "0.3125 at 40.1667 at 6"
+
+
+def test_a_long_curve_takes_new_rows_into_its_last_point(seen: dict[str, Any]) -> None:
+    assert (seen["long"], seen["longer"]) == (226, 226)  # four rows a point: 901 and 903 of them
+    assert "a point stands for up to 4 rows" in seen["note"]
 
 
 def test_values_under_the_pointer_are_shown_in_all_plots(seen: dict[str, Any]) -> None:

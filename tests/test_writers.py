@@ -12,6 +12,7 @@ from types import ModuleType
 
 import pytest
 
+from camelid.checkpoints import Checkpoints
 from camelid.runs import Run, Settings, Stage, execute, read_manifest
 
 STEPS = 6
@@ -167,6 +168,22 @@ def test_the_environment_names_writers_where_the_command_does_not(tmp_path, libr
     assert recording.kept == numbers(ROWS)
     run_count(tmp_path / "b", "")
     assert recording.kept == numbers(ROWS)
+
+
+def test_rows_that_a_resume_cut_have_their_numbers_again(tmp_path):
+    heard = []
+
+    class Hears:
+        def row(self, number, row, seconds):
+            heard.append((number, row["step"]))
+
+    run = Run(tmp_path, None, {}, Checkpoints(tmp_path / "checkpoints"), [Hears()])
+    run.log(1)
+    run.checkpoint(1, lambda folder: (folder / "state").write_bytes(b"1"))
+    run.log(2)
+    assert run.resume(lambda folder: None) == 1
+    run.log(2)
+    assert heard == [(0, 1), (1, 2), (1, 2)]
 
 
 def test_a_stage_without_rows_opens_nothing(tmp_path, library):

@@ -93,24 +93,20 @@ def _part(value: Any) -> Any:
 
 
 def _lines_backwards(path: Path, end: int) -> Iterator[tuple[int, bytes]]:
-    """Whole lines that end before byte `end`, the last first, each with its first byte's place.
+    """Lines that end before byte `end`, the last first, each with its first byte's place.
 
-    What stands after the last newline is being written, and is no line. Ends early at a line beyond LONGEST_LINE.
+    The first of them may be half a line that is being written. Ends early at a line beyond LONGEST_LINE.
     """
     with path.open("rb") as file:
         rest = b""
         place = end
-        started = False
         while place > 0 and len(rest) < LONGEST_LINE:
             length = min(PIECE, place)
             place -= length
             file.seek(place)
             rest = file.read(length) + rest
-            if not started:
-                cut_off = rest.rfind(b"\n") + 1
-                started, rest = cut_off > 0, rest[:cut_off] if cut_off else rest
-            while started and (newline := rest.rfind(b"\n", 0, len(rest) - 1)) >= 0:
+            while (newline := rest.rfind(b"\n", 0, len(rest) - 1)) >= 0:
                 yield place + newline + 1, rest[newline + 1 :]
                 rest = rest[: newline + 1]
-        if started and place == 0 and rest.strip():
+        if place == 0:
             yield 0, rest
