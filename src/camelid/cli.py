@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from camelid import __version__, process
-from camelid.commands import compare_words, eval_words, model_words
+from camelid.commands import LOG_TO, compare_words, eval_words, model_words
 
 STAGES = {
     "import": "camelid.collect.stage:import_data",
@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"camelid {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_recipes, _add_runs, _add_report, _add_models, _add_data, _add_eval, _add_stages):
+    for add in (_add_recipes, _add_runs, _add_watch, _add_report, _add_models, _add_data, _add_eval, _add_stages):
         add(commands)
     return top
 
@@ -79,6 +79,7 @@ def _add_recipes(commands: Any) -> None:
         command.set_defaults(kind=kind)
         command.add_argument("--set", action="append", default=[], metavar="STAGE.FIELD=VALUE", help="change a setting")
         command.add_argument("--out", default="", help=f"folder of the run (default: runs/{place})")
+        command.add_argument("--log-to", metavar="NAMES", help=LOG_TO)
         command.add_argument("--dry-run", action="store_true", help="print the plan and what it will cost; run nothing")
 
     # For the list; `main` hands its words on, since a stage's inputs are named by the stage.
@@ -91,6 +92,14 @@ def _add_recipes(commands: Any) -> None:
     for verb in (show, copy):
         verb.add_argument("recipe")
     copy.add_argument("file", help="where to, such as my_recipe.py")
+
+
+def _add_watch(commands: Any) -> None:
+    watch = _command(commands, "watch", "watch:watch", "a live page of runs: curves, samples, guards, time left")
+    watch.add_argument("run", nargs="+", help="folder of a run, begun or not, or of one stage")
+    watch.add_argument(
+        "--port", type=int, default=0, help="port on this machine (default: the first free one from 8600)"
+    )
 
 
 def _add_runs(commands: Any) -> None:
