@@ -37,6 +37,7 @@ STAGES = {
     "annotate": "camelid.annotate.scripted:annotate_by_reward_model",
     "judge": "camelid.annotate.judge:annotate_by_judge",
     "evaluate": "camelid.evaluate.version:evaluate_version",
+    "score-answers": "camelid.evaluate.score_answers:score_answers",
     "path": "camelid.evaluate.path:measure_path",
     "evaluate-safety": "camelid.evaluate.safety.refusal_rates:evaluate_safety",
     "attribute-recall": "camelid.evaluate.attribute_recall:attribute_recall",

@@ -108,6 +108,21 @@ def evaluate_reward_model(s: Any, reads: Reads, cost: Cost) -> Left:
     return {}
 
 
+def score_answers(s: Any, reads: Reads, cost: Cost) -> Left:
+    shape, prompts, new = reads.shape("model"), reads.rows("prompts").first(s.max_prompts), s.sampling.max_new_tokens
+    cost.load(shape)
+    calls = max(prompts.number / s.prompts_a_chunk, 1)
+    for copies in (s.num_samples, 1):
+        cost.sample(shape, s.sampling, prompts.number, prompts.prompt_tokens, copies=copies, calls=calls)
+    tokens = prompts.number * (s.num_samples + 1) * (prompts.prompt_tokens + new)
+    for name in ("reward_model", "second_reward_model"):
+        if name in reads:
+            judge = reads.shape(name)
+            cost.load(judge)
+            cost.score(judge, tokens, at_once=s.model.micro_batch_tokens)
+    return {}
+
+
 def write_study(s: Any, reads: Reads, cost: Cost) -> Left:
     cost.seconds += PAGE_SECONDS
     return {}
@@ -128,6 +143,7 @@ TABLE: dict[str, Callable[[Any, Reads, Cost], Left]] = {
     "camelid.evaluate.imitation.judge_check.check_judge": check_judge,
     "camelid.evaluate.imitation.study.write_study": write_study,
     "camelid.evaluate.studies.conclude.conclude": write_study,
+    "camelid.evaluate.score_answers.score_answers": score_answers,
     "camelid.evaluate.reward_models.evaluate_reward_model": evaluate_reward_model,
     "camelid.curate.folds.split_fold": split_fold,
     "camelid.train.distill.train_distill": train_distill,

@@ -5,10 +5,13 @@ import numpy as np
 import pytest
 
 from camelid.functional.best_of_n import (
+    best_of_n_by_prompt,
     best_of_n_curve,
     best_of_n_kl_bound,
     expected_best_of_n,
     expected_second_score,
+    in_blocks,
+    picked_against_estimated,
 )
 
 
@@ -88,3 +91,21 @@ def test_ties_are_broken_at_random():
 def test_second_scores_must_be_of_the_same_samples():
     with pytest.raises(ValueError, match="one of each a sample"):
         expected_second_score([1.0, 2.0], [1.0], 1)
+
+
+def test_blocks_follow_the_order_of_drawing_and_leave_a_rest_out():
+    scores = [[3.0, 1.0, 2.0, 5.0, 9.0], [0.0, 0.0, 7.0, 1.0, 9.0]]
+    assert in_blocks(scores, 2).tolist() == [[[3.0, 1.0], [2.0, 5.0]], [[0.0, 0.0], [7.0, 1.0]]]
+    with pytest.raises(ValueError, match=r"blocks of 6 cannot be made of 5 samples; n must lie in 1\.\.5"):
+        in_blocks(scores, 6)
+
+
+def test_picking_from_the_first_half_meets_the_estimate_from_the_second():
+    # First half 3, 1, 2, 5: maxima of blocks of two 3 and 5, mean 4. Second half 0, 0, 6, 6: of its six pairs one has
+    # the maximum 0 and five 6, so the estimate is 5.
+    assert picked_against_estimated([[3.0, 1.0, 2.0, 5.0, 0.0, 0.0, 6.0, 6.0]], 2) == pytest.approx([-1.0])
+    gaps = picked_against_estimated(np.random.default_rng(2).normal(size=(4000, 32)), 8)
+    assert gaps.mean() == pytest.approx(0.0, abs=4 * gaps.std() / math.sqrt(4000))
+    skewed = np.concatenate([np.ones((50, 4)), np.zeros((50, 4))], axis=1)
+    assert picked_against_estimated(skewed, 4) == pytest.approx(np.ones(50))
+    assert best_of_n_by_prompt(skewed, 8) == pytest.approx(np.ones(50))

@@ -62,6 +62,30 @@ def best_of_n_curve(scores: ArrayLike, ns: Sequence[int]) -> list[tuple[int, flo
     return curve
 
 
+def in_blocks(scores: ArrayLike, n: int) -> NDArray[np.float64]:
+    """(P, K // n, n): each prompt's samples in the order in which they were drawn, n at a time; a rest is left out.
+
+    The maximum of a block is what picking the best of n samples gives, no estimate in between. `scores`: (P, K).
+    Raises ValueError unless 1 <= n <= K.
+    """
+    drawn = np.asarray(scores, dtype=np.float64)
+    prompts, samples = drawn.shape
+    if not 1 <= n <= samples:
+        raise ValueError(f"blocks of {n} cannot be made of {samples} samples; n must lie in 1..{samples}")
+    return drawn[:, : samples // n * n].reshape(prompts, samples // n, n)
+
+
+def picked_against_estimated(scores: ArrayLike, n: int) -> NDArray[np.float64]:
+    """(P,) Of each prompt, the mean over really picked best of n less `expected_best_of_n` of other samples.
+
+    Picked is from blocks of the first half of the samples, estimated from the second half, so the two are independent,
+    and the mean is 0 where the estimator is right. `scores`: (P, K), 1 <= n <= K // 2.
+    """
+    drawn = np.asarray(scores, dtype=np.float64)
+    half = drawn.shape[1] // 2
+    return in_blocks(drawn[:, :half], n).max(2).mean(1) - best_of_n_by_prompt(drawn[:, half:], n)
+
+
 def best_of_n_kl_bound(n: int) -> float:
     """log n - (n - 1) / n, in nats: at least KL(best of n || policy).
 

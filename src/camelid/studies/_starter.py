@@ -1,0 +1,89 @@
+"""What studies on the starter set share: a policy that answers it in few words, and reward models of its pairs."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+from camelid.annotate.pairs import PairSettings, sample_pairs
+from camelid.collect.stage import ImportSettings, import_data
+from camelid.curate.folds import FoldSettings, split_fold
+from camelid.models.model_settings import ModelSettings
+from camelid.models.sampling import Sampling
+from camelid.recipes import quickstart
+from camelid.runs import Input, Output
+from camelid.studies._cells import CHAT, TOKENS, Cells
+from camelid.train.reward import RewardSettings, train_reward
+from camelid.train.sft import SftSettings, train_sft
+
+STARTER = quickstart.STARTER
+EVALUATION = STARTER / "evaluation_prompts.jsonl"
+
+
+class StarterSettings(BaseModel):
+    """A policy and its reward models."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    max_words: int = 50
+    """Demonstrations of more words than this are left out: short answers are drawn in little time."""
+    sft: SftSettings = SftSettings(
+        chat_format=CHAT,
+        model=ModelSettings(lora_first_layer=14, micro_batch_tokens=TOKENS),
+        learning_rate=1e-3,
+        batch_size=16,
+        epochs=1,
+        warmup_steps=3,
+    )
+    """The policy: the start model, fine-tuned on the starter set's demonstrations."""
+    reward: RewardSettings = quickstart.REWARD.model_copy(update={"held_out": 0})
+    """Reward models. Their scores are brought to mean 0 and standard deviation 1 on answers of the policy."""
+    pairs: PairSettings = PairSettings(
+        chat_format=CHAT,
+        sampling=Sampling(temperature=0.8, max_new_tokens=40),
+        other_sampling=Sampling(temperature=0.8, max_new_tokens=40),
+        max_prompts=64,
+    )
+    """Those answers."""
+
+
+class Starter(NamedTuple):
+    """What there is before a study's arms part."""
+
+    policy: Output
+    prompts: Output
+    """To practise on; none is an evaluation prompt."""
+    evaluation: Output
+    preferences: Output
+    samples: Output
+    """Pairs of the policy's answers."""
+
+
+def starter(cells: Cells, start: Input, s: StarterSettings) -> Starter:
+    """The policy, trained once for all arms and seeds, and the files."""
+
+    def read(name: str, kind: str, files: list[str], **more: object) -> Output:
+        inputs: dict[str, list[Input]] = {"data": [STARTER / f"{file}.jsonl" for file in files]}
+        if name != "evaluation-prompts":
+            inputs["exclude"] = [EVALUATION]
+        settings = ImportSettings.model_validate({"kind": kind, **more})
+        return Output(cells.add(f"data/{name}", import_data, settings, **inputs), "rows.jsonl")
+
+    shown = read("demonstrations", "conversations", ["demonstrations"], max_words=s.max_words)
+    prompts = read("prompts", "prompts", ["rollout_prompts", "preferences"])
+    evaluation = read("evaluation-prompts", "prompts", ["evaluation_prompts"])
+    preferences = read("preferences", "preferences", ["preferences"])
+    policy = Output(cells.add("sft", train_sft, s.sft, model=start, demonstrations=shown), "model")
+    pairs = cells.add("pairs", sample_pairs, s.pairs, model=policy, other_model=policy, prompts=prompts)
+    return Starter(policy, prompts, evaluation, preferences, Output(pairs, "comparisons.jsonl"))
+
+
+def two_halves(cells: Cells, start: Input, have: Starter, s: StarterSettings) -> tuple[Output, Output]:
+    """Two reward models of the same kind; no prompt of the one's preferences is among the other's."""
+    split = cells.add("halves", split_fold, FoldSettings(folds=2), preferences=have.preferences)
+    made = []
+    for name, file in (("first", "train.jsonl"), ("second", "test.jsonl")):
+        reads = {"model": start, "preferences": Output(split, file), "samples": have.samples}
+        made.append(Output(cells.add(f"reward/{name}", train_reward, s.reward, **reads), "model"))
+    return made[0], made[1]
