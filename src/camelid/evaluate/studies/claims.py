@@ -28,7 +28,7 @@ class Claim(BaseModel):
     """Where the other arm's number is another measure, such as a floor of the same arm."""
     direction: Literal["above", "below", "within"] = "above"
     than: float = 0.0
-    """By how much; -0.01 with `above` asks for no loss of more than a point, 0.01 with `within` for no larger change."""
+    """By how much; -0.01 with `above` asks for no loss of more than a point, 0.01 with `within` for no larger one."""
 
     @model_validator(mode="after")
     def _room_within(self) -> Claim:
