@@ -79,11 +79,12 @@ def starter(cells: Cells, start: Input, s: StarterSettings) -> Starter:
     return Starter(policy, prompts, evaluation, preferences, Output(pairs, "comparisons.jsonl"))
 
 
-def two_halves(cells: Cells, start: Input, have: Starter, s: StarterSettings) -> tuple[Output, Output]:
-    """Two reward models of the same kind; no prompt of the one's preferences is among the other's."""
+def reward_model_of_half(
+    cells: Cells, start: Input, have: Starter, s: StarterSettings, half: int, *, seed: int = 0
+) -> Output:
+    """A reward model of one half of the preferences, 0 or 1; no prompt of the one half is in the other."""
     split = cells.add("halves", split_fold, FoldSettings(folds=2), preferences=have.preferences)
-    made = []
-    for name, file in (("first", "train.jsonl"), ("second", "test.jsonl")):
-        reads = {"model": start, "preferences": Output(split, file), "samples": have.samples}
-        made.append(Output(cells.add(f"reward/{name}", train_reward, s.reward, **reads), "model"))
-    return made[0], made[1]
+    file = ("train.jsonl", "test.jsonl")[half]
+    reads = {"model": start, "preferences": Output(split, file), "samples": have.samples}
+    settings = s.reward.model_copy(update={"seed": seed})
+    return Output(cells.add(f"reward/half-{half}-seed-{seed}", train_reward, settings, **reads), "model")

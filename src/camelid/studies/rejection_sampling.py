@@ -19,7 +19,7 @@ from camelid.models.model_settings import ModelSettings
 from camelid.models.sampling import Sampling
 from camelid.runs import Output, Stage
 from camelid.studies._cells import CHAT, TOKENS, Cells, StudySettings
-from camelid.studies._starter import StarterSettings, starter, two_halves
+from camelid.studies._starter import StarterSettings, reward_model_of_half, starter
 from camelid.train.rejection import BestSettings, sample_best
 from camelid.train.sft import SftSettings, train_sft
 
@@ -104,7 +104,7 @@ def stages(s: Study) -> list[Stage]:
     """The study's stages, in order."""
     start, cells = resolve_model(s.start_model), Cells()
     have = starter(cells, start, s.starter)
-    first, second = two_halves(cells, start, have, s.starter)
+    first, second = (reward_model_of_half(cells, start, have, s.starter, half) for half in (0, 1))
     judged = {"reward_model": first, "second_reward_model": second, "prompts": have.evaluation}
     before = cells.add("start/answers", score_answers, s.start, model=have.policy, **judged)
     cells.measured(START, 0, before)
