@@ -52,10 +52,16 @@ def test_a_studys_stages_connect_and_its_claims_are_of_what_it_measures(name, mo
 
 
 def test_rejection_sampling_from_its_data_to_its_page(model, tmp_path):
+    """With rows in the place of Alpaca's."""
+    folder = tmp_path / "data"
+    (folder / "conversations").mkdir(parents=True)
+    rows = [{"instruction": f"Name {n} colours.", "input": "", "output": "Red, blue."} for n in range(30)]
+    (folder / "conversations/alpaca_random_9k.json").write_text(json.dumps(rows))
     tiny = [f"{stage}.{change}" for stage in ("starter.sft", "starter.reward", "sft") for change in TINY]
     stages = planned(
         "rejection_sampling",
         f"start_model={model}",
+        f"folder={folder}",
         "seeds=2",
         "num_samples=2",
         *tiny,

@@ -1,7 +1,8 @@
-"""What studies on the starter set share: a policy that answers it in few words, and reward models of its pairs."""
+"""What studies on the starter set share: a policy that answers in few words, and reward models of the set's pairs."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
@@ -26,17 +27,17 @@ class StarterSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    max_words: int = 50
-    """Demonstrations of more words than this are left out: short answers are drawn in little time."""
+    demonstrations: ImportSettings = ImportSettings(max_words=50, max_rows=512)
+    """Which of Alpaca's rows the policy learns from: short ones, for short answers are drawn in little time."""
     sft: SftSettings = SftSettings(
         chat_format=CHAT,
         model=ModelSettings(lora_first_layer=14, micro_batch_tokens=TOKENS),
-        learning_rate=1e-3,
+        learning_rate=3e-4,
         batch_size=16,
         epochs=1,
         warmup_steps=3,
     )
-    """The policy: the start model, fine-tuned on the starter set's demonstrations."""
+    """The policy: the start model, fine-tuned on them."""
     reward: RewardSettings = quickstart.REWARD.model_copy(update={"held_out": 0})
     """Reward models. Their scores are brought to mean 0 and standard deviation 1 on answers of the policy."""
     pairs: PairSettings = PairSettings(
@@ -60,20 +61,20 @@ class Starter(NamedTuple):
     """Pairs of the policy's answers."""
 
 
-def starter(cells: Cells, start: Input, s: StarterSettings) -> Starter:
+def starter(cells: Cells, start: Input, folder: Path, s: StarterSettings) -> Starter:
     """The policy, trained once for all arms and seeds, and the files."""
 
-    def read(name: str, kind: str, files: list[str], **more: object) -> Output:
-        inputs: dict[str, list[Input]] = {"data": [STARTER / f"{file}.jsonl" for file in files]}
-        if name != "evaluation-prompts":
+    def read(name: str, settings: ImportSettings, *files: Path) -> Output:
+        inputs: dict[str, list[Input]] = {"data": list(files)}
+        if files != (EVALUATION,):
             inputs["exclude"] = [EVALUATION]
-        settings = ImportSettings.model_validate({"kind": kind, **more})
         return Output(cells.add(f"data/{name}", import_data, settings, **inputs), "rows.jsonl")
 
-    shown = read("demonstrations", "conversations", ["demonstrations"], max_words=s.max_words)
-    prompts = read("prompts", "prompts", ["rollout_prompts", "preferences"])
-    evaluation = read("evaluation-prompts", "prompts", ["evaluation_prompts"])
-    preferences = read("preferences", "preferences", ["preferences"])
+    asked, pairs_of = ImportSettings(kind="prompts"), STARTER / "preferences.jsonl"
+    shown = read("demonstrations", s.demonstrations, folder / "conversations/alpaca_random_9k.json")
+    prompts = read("prompts", asked, STARTER / "rollout_prompts.jsonl", pairs_of)
+    evaluation = read("evaluation-prompts", asked, EVALUATION)
+    preferences = read("preferences", ImportSettings(kind="preferences"), pairs_of)
     policy = Output(cells.add("sft", train_sft, s.sft, model=start, demonstrations=shown), "model")
     pairs = cells.add("pairs", sample_pairs, s.pairs, model=policy, other_model=policy, prompts=prompts)
     return Starter(policy, prompts, evaluation, preferences, Output(pairs, "comparisons.jsonl"))

@@ -23,7 +23,7 @@ from camelid.studies._starter import StarterSettings, reward_model_of_half, star
 from camelid.train.rejection import BestSettings, sample_best
 from camelid.train.sft import SftSettings, train_sft
 
-SAMPLING = Sampling(temperature=0.8, max_new_tokens=48)
+SAMPLING = Sampling(temperature=0.7, max_new_tokens=48)
 START, TUNED = "start", "fine-tuned on the best of 16"
 PICKED, MEDIAN, SECOND = "best of N, first model", "median of N, first model", "best of N, second model"
 FLAT = 0.1
@@ -103,7 +103,7 @@ CLAIMS = (
 def stages(s: Study) -> list[Stage]:
     """The study's stages, in order."""
     start, cells = resolve_model(s.start_model), Cells()
-    have = starter(cells, start, s.starter)
+    have = starter(cells, start, s.folder, s.starter)
     first, second = (reward_model_of_half(cells, start, have, s.starter, half) for half in (0, 1))
     judged = {"reward_model": first, "second_reward_model": second, "prompts": have.evaluation}
     before = cells.add("start/answers", score_answers, s.start, model=have.policy, **judged)

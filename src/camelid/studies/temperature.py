@@ -43,7 +43,7 @@ class Study(StudySettings):
 def stages(s: Study) -> list[Stage]:
     """The study's stages, in order."""
     start, cells = resolve_model(s.start_model), Cells()
-    have = starter(cells, start, s.starter)
+    have = starter(cells, start, s.folder, s.starter)
     for seed in range(s.seeds):
         reward = reward_model_of_half(cells, start, have, s.starter, seed % 2, seed=seed)
         settings = s.temperature.model_copy(update={"seed": seed})
