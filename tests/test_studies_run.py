@@ -66,7 +66,7 @@ def test_rejection_sampling_from_its_data_to_its_page(model, tmp_path):
         "num_samples=2",
         *tiny,
         *(
-            "starter.max_words=20",
+            "starter.demonstrations.max_rows=20",
             "starter.sft.epochs=0.2",
             "starter.reward.epochs=0.02",
             "starter.reward.num_layers=1",
@@ -75,7 +75,7 @@ def test_rejection_sampling_from_its_data_to_its_page(model, tmp_path):
         *("start.max_prompts=5", "start.num_samples=4", "start.sampling.max_new_tokens=5", "best.max_prompts=6"),
         *("best.num_samples=4", "best.sampling.max_new_tokens=12", 'best.sampling.stop=["e","a"]'),
     )
-    folder = execute(stages, tmp_path)["study"]
+    folder = execute(stages, tmp_path / "run")["study"]
     study = json.loads((folder / "study.json").read_text())
     assert sum(read_manifest(folder)["metrics"].values()) == len(study["claims"]) == 8
     start, tuned = study["arms"].values()
