@@ -123,6 +123,11 @@ def score_answers(s: Any, reads: Reads, cost: Cost) -> Left:
     return {}
 
 
+def write_rule_check(s: Any, reads: Reads, cost: Cost) -> Left:
+    cost.seconds += DATA_SECONDS
+    return {}
+
+
 def write_study(s: Any, reads: Reads, cost: Cost) -> Left:
     cost.seconds += PAGE_SECONDS
     return {}
@@ -143,6 +148,7 @@ TABLE: dict[str, Callable[[Any, Reads, Cost], Left]] = {
     "camelid.evaluate.imitation.judge_check.check_judge": check_judge,
     "camelid.evaluate.imitation.study.write_study": write_study,
     "camelid.evaluate.studies.conclude.conclude": write_study,
+    "camelid.evaluate.safety.rule_check.check_refusal_rule": write_rule_check,
     "camelid.evaluate.score_answers.score_answers": score_answers,
     "camelid.evaluate.reward_models.evaluate_reward_model": evaluate_reward_model,
     "camelid.curate.folds.split_fold": split_fold,
