@@ -12,6 +12,8 @@ refusing is decided there. Refusals are told by a rule, whose check against XSTe
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field
 
 from camelid.collect.hold_out import HoldOutSettings, hold_out
@@ -72,7 +74,7 @@ def stages(s: Study) -> list[Stage]:
     reads = {"data": [talks / "alpaca_random_9k.json"], "exclude": [xstest]}
     helpful = Output(cells.add("data/helpful", import_data, s.helpful, **reads), "rows.jsonl")
     split = cells.add("data/split", hold_out, s.hold_out, conversations=helpful)
-    asked = {
+    asked: dict[str, Any] = {
         "prompts": [xstest, Output(split, "prompts.jsonl")],
         "demonstrations": Output(split, "reference.jsonl"),
     }
