@@ -114,6 +114,14 @@ def test_a_model_is_asked_and_scored_and_goes_on_after_a_kill(files, tmp_path):
     after = Stage("answers", score_answers, settings, files | {"before": path / "answers.jsonl"})
     found = json.loads((execute([after], tmp_path / "after")["answers"] / "results.json").read_text())
     assert found["gain"]["sampled"]["score"] == {**found["gain"]["sampled"]["score"], "value": 0.0}
+    tags = {f"Question {n}?": ("unsafe",) if n == 2 else ("helpful",) for n in range(7)}
+    write_records(tmp_path / "tagged.jsonl", [Prompt(prompt=user(text), tags=tag) for text, tag in tags.items()])
+    tagged = [settings.model_copy(update={"tag": tag, "max_prompts": 0}) for tag in ("unsafe", "mild")]
+    given = files | {"prompts": tmp_path / "tagged.jsonl"}
+    path = execute([Stage("answers", score_answers, tagged[0], given)], tmp_path / "tagged")["answers"]
+    assert read_manifest(path)["metrics"]["num_prompts"] == 1
+    with pytest.raises(ValueError, match="none of the 7 prompts is tagged 'mild'"):
+        execute([Stage("answers", score_answers, tagged[1], given)], tmp_path / "mild")
     alone = {name: value for name, value in files.items() if name != "second_reward_model"}
     path = execute([Stage("answers", score_answers, settings, alone)], tmp_path / "alone")["answers"]
     results = json.loads((path / "results.json").read_text())

@@ -47,6 +47,8 @@ class ScoreSettings(Settings):
     """Drawn answers a prompt, beside the likeliest one."""
     too_long: TooLong = "set_aside"
     """What becomes of prompts that leave no room for `max_new_tokens` in the model's context."""
+    tag: str = ""
+    """Ask only prompts with this tag, such as unsafe; empty for all."""
     max_prompts: int = Field(default=0, ge=0)
     """Use so many prompts, drawn at random; 0 for all."""
     prompts_a_chunk: int = Field(default=32, ge=1)
@@ -74,7 +76,10 @@ def score_answers(run: Run) -> dict[str, Any]:
     s: ScoreSettings = run.settings
     files = run.inputs["prompts"] if isinstance(run.inputs["prompts"], list) else [run.inputs["prompts"]]
     given = {p.id: p for file in files for p in read_records(file, Prompt)}
-    drawn = draw(list(given.values()), s.max_prompts, derived_seed(s.seed, "prompts"))
+    tagged = [p for p in given.values() if not s.tag or s.tag in p.tags]
+    if not tagged:
+        raise ValueError(f"none of the {len(given)} prompts is tagged {s.tag!r}")
+    drawn = draw(tagged, s.max_prompts, derived_seed(s.seed, "prompts"))
     reader = Reader.of(run.inputs["model"], s.chat_format)
     prompts, too_long = fitting_prompts(run, drawn, [reader], s.too_long, s.sampling.max_new_tokens)
     file, each = run.path / "answers.jsonl", s.num_samples + 1

@@ -49,43 +49,66 @@ class StarterSettings(BaseModel):
     """Those answers."""
 
 
-class Starter(NamedTuple):
-    """What there is before a study's arms part."""
+class Files(NamedTuple):
+    """The starter set, read."""
 
-    policy: Output
     prompts: Output
     """To practise on; none is an evaluation prompt."""
     evaluation: Output
     preferences: Output
+
+
+class Starter(NamedTuple):
+    """What there is before a study's arms part."""
+
+    files: Files
+    policy: Output
     samples: Output
     """Pairs of the policy's answers."""
 
 
-def starter(cells: Cells, start: Input, folder: Path, s: StarterSettings) -> Starter:
-    """The policy, trained once for all arms and seeds, and the files."""
+def read_rows(cells: Cells, name: str, settings: ImportSettings, *files: Input) -> Output:
+    """Rows of files, without those that repeat an evaluation prompt."""
+    inputs: dict[str, list[Input]] = {"data": list(files)}
+    if files != (EVALUATION,):
+        inputs["exclude"] = [EVALUATION]
+    return Output(cells.add(f"data/{name}", import_data, settings, **inputs), "rows.jsonl")
 
-    def read(name: str, settings: ImportSettings, *files: Path) -> Output:
-        inputs: dict[str, list[Input]] = {"data": list(files)}
-        if files != (EVALUATION,):
-            inputs["exclude"] = [EVALUATION]
-        return Output(cells.add(f"data/{name}", import_data, settings, **inputs), "rows.jsonl")
 
+def starter_files(cells: Cells) -> Files:
+    """Prompts and preferences of the starter set."""
     asked, pairs_of = ImportSettings(kind="prompts"), STARTER / "preferences.jsonl"
-    shown = read("demonstrations", s.demonstrations, folder / "conversations/alpaca_random_9k.json")
-    prompts = read("prompts", asked, STARTER / "rollout_prompts.jsonl", pairs_of)
-    evaluation = read("evaluation-prompts", asked, EVALUATION)
-    preferences = read("preferences", ImportSettings(kind="preferences"), pairs_of)
+    return Files(
+        prompts=read_rows(cells, "prompts", asked, STARTER / "rollout_prompts.jsonl", pairs_of),
+        evaluation=read_rows(cells, "evaluation-prompts", asked, EVALUATION),
+        preferences=read_rows(cells, "preferences", ImportSettings(kind="preferences"), pairs_of),
+    )
+
+
+def starter(cells: Cells, start: Input, folder: Path, s: StarterSettings) -> Starter:
+    """The files and the policy, trained once for all arms and seeds."""
+    files = starter_files(cells)
+    shown = read_rows(cells, "demonstrations", s.demonstrations, folder / "conversations/alpaca_random_9k.json")
     policy = Output(cells.add("sft", train_sft, s.sft, model=start, demonstrations=shown), "model")
-    pairs = cells.add("pairs", sample_pairs, s.pairs, model=policy, other_model=policy, prompts=prompts)
-    return Starter(policy, prompts, evaluation, preferences, Output(pairs, "comparisons.jsonl"))
+    return Starter(files, policy, answers_of(cells, policy, files, s.pairs))
+
+
+def answers_of(cells: Cells, policy: Input, files: Files, s: PairSettings) -> Output:
+    """Pairs of a policy's answers, on which reward models bring their scores to mean 0 and standard deviation 1."""
+    made = cells.add("pairs", sample_pairs, s, model=policy, other_model=policy, prompts=files.prompts)
+    return Output(made, "comparisons.jsonl")
+
+
+def halves(cells: Cells, files: Files) -> tuple[Output, Output]:
+    """The preferences in two halves; no prompt of the one is in the other."""
+    split = cells.add("halves", split_fold, FoldSettings(folds=2), preferences=files.preferences)
+    return Output(split, "train.jsonl"), Output(split, "test.jsonl")
 
 
 def reward_model_of_half(
-    cells: Cells, start: Input, have: Starter, s: StarterSettings, half: int, *, seed: int = 0
+    cells: Cells, start: Input, files: Files, samples: Output, s: RewardSettings, half: int, *, seed: int = 0
 ) -> Output:
-    """A reward model of one half of the preferences, 0 or 1; no prompt of the one half is in the other."""
-    split = cells.add("halves", split_fold, FoldSettings(folds=2), preferences=have.preferences)
-    file = ("train.jsonl", "test.jsonl")[half]
-    reads = {"model": start, "preferences": Output(split, file), "samples": have.samples}
-    settings = s.reward.model_copy(update={"seed": seed})
+    """A reward model of one half of the preferences, 0 or 1."""
+    reads = {"model": start, "preferences": halves(cells, files)[half], "samples": samples}
+    settings = s.model_copy(update={"seed": seed})
     return Output(cells.add(f"reward/half-{half}-seed-{seed}", train_reward, settings, **reads), "model")

@@ -104,13 +104,15 @@ def stages(s: Study) -> list[Stage]:
     """The study's stages, in order."""
     start, cells = resolve_model(s.start_model), Cells()
     have = starter(cells, start, s.folder, s.starter)
-    first, second = (reward_model_of_half(cells, start, have, s.starter, half) for half in (0, 1))
-    judged = {"reward_model": first, "second_reward_model": second, "prompts": have.evaluation}
+    first, second = (
+        reward_model_of_half(cells, start, have.files, have.samples, s.starter.reward, half) for half in (0, 1)
+    )
+    judged = {"reward_model": first, "second_reward_model": second, "prompts": have.files.evaluation}
     before = cells.add("start/answers", score_answers, s.start, model=have.policy, **judged)
     cells.measured(START, 0, before)
     for seed in range(s.seeds):
         best, sft = (settings.model_copy(update={"seed": seed}) for settings in (s.best, s.sft))
-        reads = {"model": have.policy, "reward_model": first, "prompts": have.prompts}
+        reads = {"model": have.policy, "reward_model": first, "prompts": have.files.prompts}
         picked = cells.add(f"seed-{seed}/best", sample_best, best, **reads)
         shown = Output(picked, "best.jsonl")
         tuned = cells.add(f"seed-{seed}/sft", train_sft, sft, model=have.policy, demonstrations=shown)

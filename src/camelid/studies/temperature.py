@@ -45,10 +45,11 @@ def stages(s: Study) -> list[Stage]:
     start, cells = resolve_model(s.start_model), Cells()
     have = starter(cells, start, s.folder, s.starter)
     for seed in range(s.seeds):
-        reward = reward_model_of_half(cells, start, have, s.starter, seed % 2, seed=seed)
-        settings = s.temperature.model_copy(update={"seed": seed})
-        reads = {"model": have.policy, "reward_model": reward, "prompts": have.evaluation}
-        cells.measured(ARM, seed, cells.add(f"seed-{seed}/temperature", choose_temperature, settings, **reads))
+        settings = s.starter.reward
+        reward = reward_model_of_half(cells, start, have.files, have.samples, settings, seed % 2, seed=seed)
+        tried_at = s.temperature.model_copy(update={"seed": seed})
+        reads = {"model": have.policy, "reward_model": reward, "prompts": have.files.evaluation}
+        cells.measured(ARM, seed, cells.add(f"seed-{seed}/temperature", choose_temperature, tried_at, **reads))
     tried = sorted(s.temperature.temperatures)
     middle, best_of = tried[len(tried) // 2], f"best_of_{s.temperature.best_of}"
     gaps = {t: f"the best at {t:g} less at {middle:g}" for t in tried if t != middle}
