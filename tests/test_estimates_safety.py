@@ -13,6 +13,7 @@ from camelid.curate.safety_share import ShareSettings, safety_share
 from camelid.estimates import TABLE
 from camelid.evaluate.attribute_recall import RecallSettings, attribute_recall
 from camelid.evaluate.safety.refusal_rates import RefusalSettings, evaluate_safety
+from camelid.evaluate.score_answers import ScoreSettings, score_answers
 from camelid.expected import Known, Reads
 from camelid.models.devices import DEVICES
 from camelid.models.loading import SIZES
@@ -96,3 +97,12 @@ def test_refusals_are_estimated_for_every_kind_of_prompt_file(files, tmp_path, n
     _, cost = estimate(evaluate_safety, RefusalSettings(sampling=SHORT), inputs)
     assert cost.sampled_tokens == 10 * 10
     assert cost.scored_tokens == 10 * 25
+
+
+def test_every_prompt_is_answered_so_often_and_once_more_and_scored_by_both(files):
+    settings = ScoreSettings(sampling=SHORT, num_samples=4, max_prompts=5)
+    inputs = {"model": MODEL, "reward_model": MODEL, "second_reward_model": MODEL, "prompts": files["prompts"]}
+    _, cost = estimate(score_answers, settings, inputs)
+    assert (cost.sampled_tokens, cost.scored_tokens) == (5 * 5 * 10, 2 * 5 * 5 * (15 + 10))
+    _, cost = estimate(score_answers, settings.model_copy(update={"tag": "unsafe"}), inputs)
+    assert cost.sampled_tokens == pytest.approx(3.7 * 5 * 10)

@@ -15,6 +15,8 @@ DATA_SECONDS = 0.2
 """Reading, checking and writing some hundred rows."""
 PAGE_SECONDS = 8.0
 """Bootstraps of some tens of cells, figures and page."""
+TAGGED_SHARE = 0.37
+"""Of the prompts, where only those with one tag are asked: the starter set's unsafe ones."""
 QUESTION_TOKENS, CHOICE_TOKENS = 30, 6
 """A question of ARC-easy and its right choice."""
 ITEM_TOKENS = {"arc_easy": 46, "piqa": 60, "boolq": 151, "lambada": 82}
@@ -109,7 +111,8 @@ def evaluate_reward_model(s: Any, reads: Reads, cost: Cost) -> Left:
 
 
 def score_answers(s: Any, reads: Reads, cost: Cost) -> Left:
-    shape, prompts, new = reads.shape("model"), reads.rows("prompts").first(s.max_prompts), s.sampling.max_new_tokens
+    shape, asked, new = reads.shape("model"), reads.rows("prompts"), s.sampling.max_new_tokens
+    prompts = asked._replace(number=asked.number * (TAGGED_SHARE if s.tag else 1)).first(s.max_prompts)
     cost.load(shape)
     calls = max(prompts.number / s.prompts_a_chunk, 1)
     for copies in (s.num_samples, 1):

@@ -55,7 +55,7 @@ class Study(StudySettings):
     """The two safety reward models. Scores have mean 0 and standard deviation 1 on the start's answers."""
     pairs: PairSettings = PairSettings(chat_format=CHAT, sampling=SAMPLING, other_sampling=SAMPLING, max_prompts=96)
     """Those answers."""
-    distillation: DistillationSettings = DistillationSettings(chat_format=CHAT, sampling=SAMPLING)
+    distillation: DistillationSettings = DistillationSettings(chat_format=CHAT, sampling=SAMPLING, max_prompts=128)
     """Answers plain and under a preprompt, and the gate."""
     sft: SftSettings = SftSettings(
         chat_format=CHAT,
