@@ -61,8 +61,10 @@ def test_numbers_by_hand():
     assert gained["score"]["value"] == pytest.approx((2 + 3) / 2)
     assert gained["second_score"]["value"] == pytest.approx((-0.25 + 6) / 2)
     assert gained["median"]["value"] == pytest.approx((0 - 1) / 2)
-    # A quarter of four is one: what is picked of the first half is its mean, 2 and 2; the second half's means 2 and 4.
-    assert found["best_of_all"]["picked_less_estimated"]["value"] == pytest.approx((0 - 2) / 2)
+    assert found["best_of_all"]["picked_less_estimated"]["value"] == 0  # a quarter of four is one
+    eight = describe(answers([[3, 1, 2, 5, 0, 0, 0, 0]], [[0] * 8], [0]))["best_of_all"]
+    # Blocks of two: maxima 3, 5, 0, 0, mean 2. Of the 28 pairs 7 have the maximum 5, 6 the 3, 5 the 2, 4 the 1.
+    assert eight["picked_less_estimated"]["value"] == pytest.approx(2 - (35 + 18 + 10 + 4) / 28)
 
 
 def test_gains_are_taken_prompt_by_prompt():

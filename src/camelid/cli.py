@@ -19,6 +19,7 @@ from camelid.commands import compare_words, eval_words, model_words
 STAGES = {
     "import": "camelid.collect.stage:import_data",
     "ghost-attention": "camelid.collect.ghost_attention:ghost_attention",
+    "demands": "camelid.collect.demands:demand_rows",
     "context-distillation": "camelid.collect.context_distillation:context_distillation",
     "safety-share": "camelid.curate.safety_share:safety_share",
     "hold-back": "camelid.annotate.hold_back:hold_back",

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from camelid.durable import append_json_lines, keep_whole_chunks, read_whole_lines, write_json
 from camelid.evaluate.best_of_n import curve
-from camelid.functional.best_of_n import expected_best_of_n, expected_second_score, in_blocks, picked_against_estimated
+from camelid.functional.best_of_n import best_of_n_by_prompt, expected_best_of_n, expected_second_score, in_blocks
 from camelid.functional.statistics import bootstrap_mean, paired_bootstrap_difference
 from camelid.models.model_settings import ModelSettings
 from camelid.models.policy import Policy
@@ -180,10 +180,11 @@ def best_of_all(first: NDArray[np.float64], second: NDArray[np.float64] | None) 
         ]
     gained["median"] = (np.median(first, axis=1) - first.mean(1)).tolist()
     quarter = max(most // 4, 1)
+    picked = in_blocks(first, quarter).max(2).mean(1)  # (P,) really picking, a quarter of the samples at a time
     return {
         "gain": {name: bootstrap_mean(values)._asdict() for name, values in gained.items()},
         "quarter": quarter,
-        "picked_less_estimated": bootstrap_mean(picked_against_estimated(first, quarter))._asdict(),
+        "picked_less_estimated": bootstrap_mean(picked - best_of_n_by_prompt(first, quarter))._asdict(),
     }
 
 

@@ -75,17 +75,6 @@ def in_blocks(scores: ArrayLike, n: int) -> NDArray[np.float64]:
     return drawn[:, : samples // n * n].reshape(prompts, samples // n, n)
 
 
-def picked_against_estimated(scores: ArrayLike, n: int) -> NDArray[np.float64]:
-    """(P,) Of each prompt, the mean over really picked best of n less `expected_best_of_n` of other samples.
-
-    Picked is from blocks of the first half of the samples, estimated from the second half, so the two are independent,
-    and the mean is 0 where the estimator is right. `scores`: (P, K), 1 <= n <= K // 2.
-    """
-    drawn = np.asarray(scores, dtype=np.float64)
-    half = drawn.shape[1] // 2
-    return in_blocks(drawn[:, :half], n).max(2).mean(1) - best_of_n_by_prompt(drawn[:, half:], n)
-
-
 def best_of_n_kl_bound(n: int) -> float:
     """log n - (n - 1) / n, in nats: at least KL(best of n || policy).
 

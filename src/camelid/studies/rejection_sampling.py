@@ -82,7 +82,7 @@ CLAIMS = (
         than=FLAT,
     ),
     Claim(
-        text=f"really picking the best of a quarter of all meets the estimate from other samples within {FLAT:g}",
+        text=f"really picking the best of a quarter of all meets the estimate from all subsets within {FLAT:g}",
         measure="picked less estimated",
         cell=START,
         direction="within",
