@@ -39,7 +39,7 @@ class Study(StudySettings):
     """Which of Alpaca's rows questions and answers are taken from: short ones, for ten turns must fit."""
     hold_out: HoldOutSettings = HoldOutSettings(held_out=240)
     """Those whose questions recall is measured with."""
-    demands: DemandSettings = DemandSettings(num_dialogues=360)
+    demands: DemandSettings = DemandSettings(num_dialogues=320)
     """What teaches to keep to a demand when told."""
     teach: SftSettings = SftSettings(
         chat_format=CHAT,
@@ -54,7 +54,7 @@ class Study(StudySettings):
         chat_format=CHAT,
         sampling=Sampling(temperature=0.7, max_new_tokens=40),
         num_dialogues=96,
-        max_turns=5,
+        max_turns=4,
         kinds=("ending", "mention"),
         most_constraints=1,
         num_samples=2,
@@ -65,8 +65,8 @@ class Study(StudySettings):
         chat_format=CHAT,
         model=ModelSettings(lora_first_layer=8, micro_batch_tokens=TOKENS),
         learning_rate=5e-4,
-        batch_size=8,
-        epochs=2,
+        batch_size=4,
+        epochs=1,
         warmup_steps=2,
     )
     """Fine-tuning of both arms on them."""
