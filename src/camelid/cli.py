@@ -19,6 +19,7 @@ from camelid.commands import LOG_TO, compare_words, eval_words, model_words
 STAGES = {
     "import": "camelid.collect.stage:import_data",
     "ghost-attention": "camelid.collect.ghost_attention:ghost_attention",
+    "demands": "camelid.collect.demands:demand_rows",
     "context-distillation": "camelid.collect.context_distillation:context_distillation",
     "safety-share": "camelid.curate.safety_share:safety_share",
     "mix": "camelid.curate.mix:mix",
@@ -38,6 +39,7 @@ STAGES = {
     "annotate": "camelid.annotate.scripted:annotate_by_reward_model",
     "judge": "camelid.annotate.judge:annotate_by_judge",
     "evaluate": "camelid.evaluate.version:evaluate_version",
+    "score-answers": "camelid.evaluate.score_answers:score_answers",
     "path": "camelid.evaluate.path:measure_path",
     "evaluate-safety": "camelid.evaluate.safety.refusal_rates:evaluate_safety",
     "attribute-recall": "camelid.evaluate.attribute_recall:attribute_recall",
