@@ -1,7 +1,8 @@
 """LLaMA-2-Chat on two cores in under an hour: five versions of SmolLM2-135M, with everything that the recipe has.
 
 The stages, their order and their data are those of `llama2-chat`; less data, LoRA in place of full weights, reward
-models on the first ten layers, short answers. The verdicts are HH's on harm (people's), AlpacaEval's on help (GPT-4's)
+models on the first ten layers, short answers, and no temperature above 0.8: at 1.2 so small a model writes what no
+judge but its own small reward models likes, and they chose it (docs/log.md). The verdicts are HH's on harm (people's), AlpacaEval's on help (GPT-4's)
 and the starter set's. docs/results.md has what came out: the path of the versions by helpfulness and safety.
 
     camelid run llama2-chat-tiny
@@ -84,13 +85,13 @@ class Llama2ChatTiny(Llama2Chat):
         mixtures=True,
         temperature=TemperatureSettings(
             chat_format=CHAT,
-            temperatures=(0.6, 0.8, 1.0, 1.2),
+            temperatures=(0.4, 0.6, 0.8),
             best_of=8,
             num_samples=8,
             sampling=Sampling(max_new_tokens=48),
             max_prompts=16,
         ),
-        best=BestSettings(chat_format=CHAT, num_samples=8, sampling=Sampling(max_new_tokens=72), max_prompts=48),
+        best=BestSettings(chat_format=CHAT, num_samples=8, sampling=Sampling(max_new_tokens=48), max_prompts=64),
         pool=PoolSettings(chat_format=CHAT, best_a_prompt=1, top_share=0.5),
         ghost=GhostSettings(
             chat_format=CHAT,
