@@ -1,9 +1,10 @@
 """LLaMA-2-Chat on two cores in under an hour: five versions of SmolLM2-135M, with everything that the recipe has.
 
 The stages, their order and their data are those of `llama2-chat`; less data, LoRA in place of full weights, reward
-models on the first ten layers, short answers, and no temperature above 0.8: at 1.2 so small a model writes what no
-judge but its own small reward models likes, and they chose it (docs/log.md). The verdicts are HH's on harm (people's), AlpacaEval's on help (GPT-4's)
-and the starter set's. docs/results.md has what came out: the path of the versions by helpfulness and safety.
+models on the first ten layers, short answers, and no temperature above 0.8: at 1.2 so small a model writes what only
+its own small reward models like, and they chose it (docs/log.md). The verdicts are HH's on harm (people's),
+AlpacaEval's on help (GPT-4's) and the starter set's. docs/results.md has what came out: the path of the versions by
+helpfulness and safety.
 
     camelid run llama2-chat-tiny
 """
