@@ -28,6 +28,9 @@ def answers(drawn, second, greedy):
         scores = [(likeliest, 0.0, True), *((a, b, False) for a, b in zip(firsts, seconds, strict=True))]
         rows += [
             ScoredAnswer(
+                prompt_ids=[1],
+                ids=[2],
+                logprob=-1.0,
                 prompt_id=f"p{number}",
                 greedy=is_greedy,
                 text="",

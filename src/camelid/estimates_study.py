@@ -123,10 +123,14 @@ def score_answers(s: Any, reads: Reads, cost: Cost) -> Left:
             judge = reads.shape(name)
             cost.load(judge)
             cost.score(judge, tokens, at_once=s.model.micro_batch_tokens)
+    if "start_model" in reads:
+        start = reads.shape("start_model")
+        cost.load(start)
+        cost.score(start, prompts.number * (prompts.prompt_tokens + new), with_head=prompts.number * new)
     return {}
 
 
-def write_rule_check(s: Any, reads: Reads, cost: Cost) -> Left:
+def nothing_much(s: Any, reads: Reads, cost: Cost) -> Left:
     cost.seconds += DATA_SECONDS
     return {}
 
@@ -151,8 +155,9 @@ TABLE: dict[str, Callable[[Any, Reads, Cost], Left]] = {
     "camelid.evaluate.imitation.judge_check.check_judge": check_judge,
     "camelid.evaluate.imitation.study.write_study": write_study,
     "camelid.evaluate.studies.conclude.conclude": write_study,
-    "camelid.evaluate.safety.rule_check.check_refusal_rule": write_rule_check,
+    "camelid.evaluate.safety.rule_check.check_refusal_rule": nothing_much,
     "camelid.evaluate.score_answers.score_answers": score_answers,
+    "camelid.evaluate.studies.took.took": nothing_much,
     "camelid.evaluate.reward_models.evaluate_reward_model": evaluate_reward_model,
     "camelid.curate.folds.split_fold": split_fold,
     "camelid.train.distill.train_distill": train_distill,

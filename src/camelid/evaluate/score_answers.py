@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from camelid.durable import append_json_lines, keep_whole_chunks, read_whole_lines, write_json
 from camelid.evaluate.best_of_n import curve
+from camelid.evaluate.kl_from_start import OwnAnswer, kl_from_start
 from camelid.functional.best_of_n import best_of_n_by_prompt, expected_best_of_n, expected_second_score, in_blocks
 from camelid.functional.statistics import bootstrap_mean, paired_bootstrap_difference
 from camelid.models.model_settings import ModelSettings
@@ -61,6 +62,10 @@ class ScoredAnswer(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     prompt_id: str
+    prompt_ids: list[int]
+    ids: list[int]
+    logprob: float
+    """Of all `ids` together, at the temperature at which they were drawn."""
     greedy: bool
     """The likeliest answer, drawn at temperature 0."""
     text: str
@@ -71,8 +76,8 @@ class ScoredAnswer(BaseModel):
 
 
 def score_answers(run: Run) -> dict[str, Any]:
-    """Stage: `model`, `reward_model`, optional `second_reward_model`, `prompts` (files), optional `before` ->
-    answers.jsonl, results.json."""
+    """Stage: `model`, `reward_model`, optional `second_reward_model`, `prompts` (files), optional `before`
+    and `start_model` (for the KL from it) -> answers.jsonl, results.json."""
     s: ScoreSettings = run.settings
     files = run.inputs["prompts"] if isinstance(run.inputs["prompts"], list) else [run.inputs["prompts"]]
     given = {p.id: p for file in files for p in read_records(file, Prompt)}
@@ -90,9 +95,22 @@ def score_answers(run: Run) -> dict[str, Any]:
     results = describe(answers)
     if "before" in run.inputs:
         results["gain"] = gains(answers, read_answers(run.inputs["before"]), run.inputs["before"])
+    if "start_model" in run.inputs:
+        results["kl_from_start"] = _kl(run, answers)
     write_json(run.path / "results.json", results)
     means = {f"{how}_{name}": results[how][name]["value"] for how in ("sampled", "greedy") for name in _scored(answers)}
     return {"num_prompts": len(prompts)} | means | too_long
+
+
+def _kl(run: Run, answers: Sequence[ScoredAnswer]) -> dict[str, Any]:
+    """From the first drawn answer to each prompt."""
+    s: ScoreSettings = run.settings
+    first: dict[str, ScoredAnswer] = {}
+    for answer in answers:
+        if not answer.greedy:
+            first.setdefault(answer.prompt_id, answer)
+    own = [OwnAnswer(a.prompt_ids, a.ids, a.logprob) for a in first.values()]
+    return kl_from_start(run.inputs["start_model"], s.model, s.chat_format, own, s.sampling.temperature)._asdict()
 
 
 def read_answers(file: Path) -> list[ScoredAnswer]:
@@ -113,17 +131,20 @@ def _answer(run: Run, prompts: Sequence[Prompt], file: Path, done: int) -> None:
             seed = derived_seed(s.seed, "answers", start)
             sampled = policy.sample(ids, s.sampling, seed=seed, num_samples=s.num_samples, tick=tick)
             greedy = policy.sample(ids, likeliest, seed=seed, tick=tick)
-            flat: list[tuple[Prompt, bool, Sample, str]] = [
-                (p, not number, sample, policy.chat.completion_text(sample.ids).strip())
-                for p, one, others in zip(chunk, greedy, sampled, strict=True)
+            flat: list[tuple[Prompt, list[int], bool, Sample, str]] = [
+                (p, own, not number, sample, policy.chat.completion_text(sample.ids).strip())
+                for p, own, one, others in zip(chunk, ids, greedy, sampled, strict=True)
                 for number, sample in enumerate([*one, *others])
             ]
-            scores = [j.score([j.row(p.prompt, text or " ") for p, _, _, text in flat]).tolist() for j in judges]
+            scores = [j.score([j.row(p.prompt, text or " ") for p, *_, text in flat]).tolist() for j in judges]
             append_json_lines(
                 file,
                 [
                     ScoredAnswer(
                         prompt_id=p.id,
+                        prompt_ids=prompt_ids,
+                        ids=sample.ids,
+                        logprob=sum(sample.logprobs),
                         greedy=is_greedy,
                         text=text,
                         num_tokens=len(sample.ids),
@@ -131,7 +152,9 @@ def _answer(run: Run, prompts: Sequence[Prompt], file: Path, done: int) -> None:
                         score=row[0],
                         second_score=row[1] if len(judges) > 1 else None,
                     ).model_dump()
-                    for (p, is_greedy, sample, text), row in zip(flat, zip(*scores, strict=True), strict=True)
+                    for (p, prompt_ids, is_greedy, sample, text), row in zip(
+                        flat, zip(*scores, strict=True), strict=True
+                    )
                 ],
             )
 
