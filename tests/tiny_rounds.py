@@ -64,11 +64,11 @@ CHANGES = {
 }
 
 
-def _flat(changes: dict, at: str = "") -> list[str]:
+def flat(changes: dict, at: str = "") -> list[str]:
     found = []
     for name, value in changes.items():
         if isinstance(value, dict):
-            found += _flat(value, f"{at}{name}.")
+            found += flat(value, f"{at}{name}.")
         else:
             found.append(f"{at}{name}={value if isinstance(value, str) else json.dumps(value)}")
     return found
@@ -116,4 +116,4 @@ def tiny_rounds(folder: Path, model: Path, **changes: str) -> list[Stage]:
         "evaluation_prompts": ["evaluation.jsonl"],
     }
     given = {"start_model": str(model), "data": {"folder": str(folder)} | files}
-    return stages(settings_text.change(Llama2ChatTiny(), _flat({**given, **CHANGES, **changes})))
+    return stages(settings_text.change(Llama2ChatTiny(), flat({**given, **CHANGES, **changes})))

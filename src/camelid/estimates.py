@@ -164,6 +164,22 @@ def annotate_by_reward_model(s: Any, reads: Reads, cost: Cost) -> Left:
     return {"preferences.jsonl": rows}
 
 
+def rank_answers(s: Any, reads: Reads, cost: Cost) -> Left:
+    """Every answer is taken to differ from its prompt's others."""
+    shape, reward, prompts = (
+        reads.shape("model"),
+        reads.shape("reward_model"),
+        reads.rows("prompts").first(s.max_prompts),
+    )
+    new = s.sampling.max_new_tokens
+    cost.load(shape)
+    sample(cost, shape, s.sampling, prompts, copies=s.num_samples)
+    cost.load(reward)
+    tokens = s.num_samples * prompts.number * (prompts.prompt_tokens + new)
+    cost.score(reward, tokens, at_once=s.model.micro_batch_tokens)
+    return {"rankings.jsonl": prompts._replace(answer_tokens=float(new), answers=s.num_samples)}
+
+
 def annotate_by_judge(s: Any, reads: Reads, cost: Cost) -> Left:
     """The work is a server's; its time is not known here and counted as none."""
     return {"preferences.jsonl": reads.rows("comparisons")}
@@ -179,6 +195,7 @@ TABLE: dict[str, Callable[[Any, Reads, Cost], Left]] = {
     "camelid.annotate.hold_back.hold_back": hold_back,
     "camelid.curate.mix.mix": mix,
     "camelid.annotate.pairs.sample_pairs": sample_pairs,
+    "camelid.annotate.rankings.rank_answers": rank_answers,
     "camelid.annotate.scripted.annotate_by_reward_model": annotate_by_reward_model,
     "camelid.annotate.judge.annotate_by_judge": annotate_by_judge,
     "camelid.train.sft.train_sft": train_sft,

@@ -16,20 +16,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from camelid.durable import append_json_lines, keep_whole_chunks, read_whole_lines, write_json
+from camelid.evaluate.demonstration_nll import demonstration_rows, likelihoods
 from camelid.evaluate.safety.prompts import prompts_of
 from camelid.evaluate.safety.rates import rates
 from camelid.evaluate.safety.refusals import is_refusal
 from camelid.evaluate.safety.replies import HARMLESS, Reply
 from camelid.functional.perplexity import nats_a_unit
 from camelid.functional.statistics import paired_bootstrap_difference, proportion
-from camelid.models.batch import Row
 from camelid.models.model_settings import ModelSettings
 from camelid.models.policy import Policy
-from camelid.models.render_many import render_many
 from camelid.models.sampling import Sampling
 from camelid.models.too_long import Lengths, Reader, TooLong, fitting_prompts, row_limit
 from camelid.runs import Run, Settings, derived_seed
@@ -109,7 +107,7 @@ def evaluate_safety(run: Run) -> dict[str, Any]:
     if "demonstrations" in run.inputs:
         conversations = [c for path in _files(run.inputs["demonstrations"]) for c in read_records(path, Conversation)]
         lengths = Lengths("demonstrations", "set_aside", row_limit(s.max_tokens, reader.context))
-        rows = _rows(policy, conversations, lengths)
+        rows = demonstration_rows(policy, conversations, lengths)
         too_long |= {f"demonstrations_{name}": n for name, n in lengths.finish(run, len(conversations)).items()}
         nats = Nats(*likelihoods(policy, rows))
         write_json(run.path / NATS, nats._asdict())
@@ -147,25 +145,6 @@ def describe(answers: Sequence[Answered]) -> dict[str, Any]:
         "refused_by_category": {f"{r.kind}.{r.category}": r.refused._asdict() for r in found if r.category},
         "finished": proportion(sum(a.finished for a in answers), len(answers))._asdict(),
     }
-
-
-def _rows(policy: Policy, conversations: Sequence[Conversation], lengths: Lengths) -> list[Row]:
-    """Those that `lengths` lets through, all answers of each counted."""
-    made = render_many(policy.chat, [c.messages for c in conversations])
-    rows = []
-    for c, row in zip(conversations, made, strict=True):
-        tokens = len(row.ids)
-        if tokens <= lengths.limit.tokens:
-            rows.append(row)
-        else:
-            lengths.too_long(f"demonstration {c.id} ({c.source})", tokens, lambda: None)
-    return rows
-
-
-def likelihoods(policy: Policy, rows: Sequence[Row]) -> tuple[list[float], list[int]]:
-    """Nats and tokens of the assistant's turns of each row; fewer nats are better."""
-    nats = [-float(logprobs.sum()) for logprobs in policy.logprobs(rows)]
-    return nats, [int(np.count_nonzero(row.loss_mask)) for row in rows]
 
 
 def changes(folder: Path, before: Path) -> dict[str, Any]:
