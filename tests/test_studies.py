@@ -139,11 +139,14 @@ def test_cells_of_several_files_and_measures_of_some_arms(tmp_path):
             Measure(name="rate", path=("a", "accuracy"), arms=("tuned",)),
             Measure(name="spread", path=("b", "deep", "spread"), arms=("tuned",)),
         ),
-        curves=(Curve(name="of a", path=("a", "points"), x="n", y="mean", arms=("tuned",)),),
+        curves=tuple(
+            Curve(name=f"of {part}", path=(part, "points"), x="n", y="mean", arms=("tuned",)) for part in "ab"
+        ),
         claims=(Claim(text="higher", measure="rate", cell="tuned", against="start", against_measure="own"),),
         figures=(
             Figure(title="Arms", measures=("rate", "own")),
             Figure(title="Curve", kind="curve", measures=("of a",)),
+            Figure(title="Curves", kind="curve", measures=("of a", "of b")),
         ),
     )
     rows = [row(0.4, 1.0), row(0.6, 2.0), row(0.7, 3.0), row(0.8, 4.0), row(0.9, 5.0)]
@@ -155,6 +158,8 @@ def test_cells_of_several_files_and_measures_of_some_arms(tmp_path):
     assert study["arms"]["tuned"]["measures"]["spread"]["by_run"] == [3.0, 5.0]
     assert study["claims"][0]["difference"]["value"] == pytest.approx(0.7 - 0.4)
     assert list(study["curves"]["of a"]) == ["tuned"]
+    page = (folder / "report.html").read_text()  # in words of each figure, what tells its lines apart
+    assert "Curve. tuned: 0.7 at 1" in page and "Curves. of a: 0.7 at 1" in page and "of b: 0.8 at 1" in page
     line = next(line for line in (folder / "tables.md").read_text().splitlines() if line.startswith("| start"))
     assert line.endswith("| – | – |")
     with pytest.raises(ValueError, match=r"no 'own' of 'tuned'"):

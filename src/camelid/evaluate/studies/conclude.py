@@ -167,10 +167,17 @@ class Study:
     def _panel(self, figure: Figure) -> Panel:
         if figure.kind == "curve":
             lines = [(name, arm, points) for name in figure.measures for arm, points in self.curves_of(name)]
-            one = len(figure.measures) == 1
-            return curve_panel(figure, [(arm if one else f"{name}, {arm}", points) for name, arm, points in lines])
+            different = [len({line[part] for line in lines}) > 1 for part in (0, 1)]
+            return curve_panel(figure, [(_label(name, arm, *different), points) for name, arm, points in lines])
         if figure.kind == "plane":
             across, up = figure.measures
             factors = self._factor(across), self._factor(up)
             return plane_panel(figure, self.arms_of(across), self.arms_of(up), factors)
         return arms_panel(figure, [(name, self._factor(name), self.arms_of(name)) for name in figure.measures])
+
+
+def _label(curve: str, arm: str, curves_differ: bool, arms_differ: bool) -> str:
+    """What tells a line from the others of its figure."""
+    if not curves_differ:
+        return arm
+    return f"{curve}, {arm}" if arms_differ else curve
