@@ -47,23 +47,23 @@ class Study(StudySettings):
 
     starter: StarterSettings = StarterSettings()
     """The policy and both reward models, trained once for all arms and seeds."""
-    ppo: PpoSettings = PpoSettings(**ON_ROLLOUTS, num_iterations=14, batch_size=48, mini_batch_size=16, kl_coef=0.02)
+    ppo: PpoSettings = PpoSettings(**ON_ROLLOUTS, num_iterations=8, batch_size=48, mini_batch_size=16, kl_coef=0.02)
     """PPO."""
-    rloo: PolicyGradientSettings = PolicyGradientSettings(**GROUPS, algorithm="rloo", num_iterations=15)
+    rloo: PolicyGradientSettings = PolicyGradientSettings(**GROUPS, algorithm="rloo", num_iterations=8)
     """RLOO."""
-    grpo: PolicyGradientSettings = PolicyGradientSettings(**GROUPS, algorithm="grpo", num_iterations=15)
+    grpo: PolicyGradientSettings = PolicyGradientSettings(**GROUPS, algorithm="grpo", num_iterations=8)
     """GRPO."""
-    online_dpo: OnlineDpoSettings = OnlineDpoSettings(**GROUPS, num_iterations=18)
+    online_dpo: OnlineDpoSettings = OnlineDpoSettings(**GROUPS, num_iterations=10)
     """Online DPO."""
-    pairs: PairSettings = PairSettings(chat_format=CHAT, sampling=DRAWN, other_sampling=DRAWN, max_prompts=400)
+    pairs: PairSettings = PairSettings(chat_format=CHAT, sampling=DRAWN, other_sampling=DRAWN, max_prompts=224)
     """Pairs of the policy's answers for DPO, judged by the reward model."""
     dpo: DpoSettings = DpoSettings(**COMMON, batch_size=16, epochs=1, held_out=0)
     """DPO."""
-    best: BestSettings = BestSettings(chat_format=CHAT, sampling=DRAWN, num_samples=8, max_prompts=256)
+    best: BestSettings = BestSettings(chat_format=CHAT, sampling=DRAWN, num_samples=8, max_prompts=112)
     """The best of eight."""
     sft: SftSettings = SftSettings(**COMMON, batch_size=16, epochs=2)
     """Fine-tuning on them."""
-    score: ScoreSettings = ScoreSettings(chat_format=CHAT, sampling=DRAWN, num_samples=2, max_prompts=120)
+    score: ScoreSettings = ScoreSettings(chat_format=CHAT, sampling=DRAWN, num_samples=2, max_prompts=96)
     """Answers to prompts never seen."""
 
 

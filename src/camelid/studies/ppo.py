@@ -44,7 +44,7 @@ class Study(StudySettings):
         chat_format=CHAT,
         model=ModelSettings(lora_first_layer=14, micro_batch_tokens=TOKENS),
         learning_rate=5e-4,
-        num_iterations=10,
+        num_iterations=6,
         batch_size=48,
         mini_batch_size=16,
         sampling=Sampling(max_new_tokens=40),
@@ -54,10 +54,10 @@ class Study(StudySettings):
     """PPO; its kl_coef, sources and text are the arms'."""
     documents: SplitDocumentsSettings = SplitDocumentsSettings()
     """Web documents: those kept from training are measured."""
-    nll: PositionSettings = PositionSettings(window_tokens=WINDOW, max_windows=40)
+    nll: PositionSettings = PositionSettings(window_tokens=WINDOW, max_windows=30)
     """Their likelihood."""
     score: ScoreSettings = ScoreSettings(
-        chat_format=CHAT, sampling=Sampling(max_new_tokens=40), num_samples=2, max_prompts=120
+        chat_format=CHAT, sampling=Sampling(max_new_tokens=40), num_samples=2, max_prompts=80
     )
     """Answers to prompts never seen."""
 
