@@ -23,7 +23,7 @@ import trl
 from against_trl_sides import Case, Models, Ours, Theirs
 from gpu_model import SIZES, write_tokenizer
 
-from camelid.train.algorithms import PRESETS
+from camelid.train.algorithms import ALGORITHMS
 
 MOVED = 0.02
 """By how much weights differ between drawing, training and the reference, relative to their size."""
@@ -33,18 +33,18 @@ END_WEIGHT = 4.0
 
 GRPO = {"loss_type": "grpo", "scale_rewards": "group", "use_bias_correction_kl": False}
 CASES = {
-    "rloo": Case(PRESETS["rloo"], "RLOO", {}),
-    "grpo": Case(PRESETS["grpo"], "GRPO", GRPO),
+    "rloo": Case(ALGORITHMS["rloo"], "RLOO", {}),
+    "grpo": Case(ALGORITHMS["grpo"], "GRPO", GRPO),
     "grpo, unbiased KL": Case(
-        PRESETS["grpo"]._replace(kl="loss_unbiased"), "GRPO", GRPO | {"use_bias_correction_kl": True}
+        ALGORITHMS["grpo"]._replace(kl="loss_unbiased"), "GRPO", GRPO | {"use_bias_correction_kl": True}
     ),
     "gspo": Case(
-        PRESETS["grpo"]._replace(ratio="completion_mean", kl_coef=0.0),
+        ALGORITHMS["grpo"]._replace(ratio="completion_mean", kl_coef=0.0),
         "GRPO",
         GRPO | {"importance_sampling_level": "sequence"},
     ),
-    "dr_grpo": Case(PRESETS["dr_grpo"], "GRPO", GRPO | {"loss_type": "dr_grpo", "scale_rewards": "none"}),
-    "dapo": Case(PRESETS["dapo"], "GRPO", GRPO | {"loss_type": "dapo"}),
+    "dr_grpo": Case(ALGORITHMS["dr_grpo"], "GRPO", GRPO | {"loss_type": "dr_grpo", "scale_rewards": "none"}),
+    "dapo": Case(ALGORITHMS["dapo"], "GRPO", GRPO | {"loss_type": "dapo"}),
 }
 
 

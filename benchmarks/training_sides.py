@@ -67,18 +67,26 @@ class Ours:
         return list(zip(made[0::2], made[1::2], strict=True))
 
     def _forward_backward(self, batch: list[Any]) -> dict[str, float]:
-        import torch
-
-        from camelid.functional.ranking import ranking_loss
         from camelid.train import dpo, sft
 
         if self.what == "reward":
-            return self.model.forward_backward(batch, lambda a, b, which: ranking_loss(a, b, torch.zeros(len(a))))
+            return self.model.forward_backward(batch, _pairs_loss)
         if self.what == "dpo":
             s = dpo.DpoSettings()
             loss = partial(dpo.pair_loss, s=s, offsets=[0.0] * len(batch))
             return self.model.forward_backward_groups(batch, loss)
         return self.model.forward_backward(batch, sft.loss)
+
+
+def _pairs_loss(scores: Any, rows: Any) -> Any:
+    """Of (chosen, rejected) scores in turn, without margins."""
+    import torch
+
+    from camelid.functional.ranking import ranking_loss
+    from camelid.models.outputs import Loss
+
+    chosen, rejected = scores[0::2], scores[1::2]
+    return Loss(*ranking_loss(chosen, rejected, torch.zeros(len(chosen))), {})
 
 
 class Theirs:

@@ -26,15 +26,19 @@ from camelid.runs import Stage, execute
 from camelid.train.distill import DistillSettings, train_distill
 from camelid.train.dpo import DpoSettings, train_dpo
 from camelid.train.expert_iteration import ExpertIterationSettings, train_expert_iteration
+from camelid.train.guards import GuardSettings, Limit
 from camelid.train.kto import KtoSettings, train_kto
 from camelid.train.online_dpo import OnlineDpoSettings, train_online_dpo
 from camelid.train.policy_gradient import PolicyGradientSettings, train_policy_gradient
 from camelid.train.ppo import PpoSettings, train_ppo
+from camelid.train.pretraining_mix import MixSettings
 from camelid.train.rejection import BestSettings, sample_best
 from camelid.train.reward import RewardSettings, train_reward
 from camelid.train.rules import RulesSettings, train_rules
+from camelid.train.scoring import ScoreSettings
 from camelid.train.sft import SftSettings, train_sft
 from camelid.train.uptrain import UptrainSettings, uptrain
+from tiny_rounds import tiny_rounds
 
 # transformers imports these on first use; here rather than in every child.
 WARM = (
@@ -47,6 +51,13 @@ WARM = (
 MODEL = ModelSettings(precision="float32", lora_rank=4, micro_batch_tokens=256)
 GROUPS = {"num_iterations": 6, "prompts_an_iteration": 6, "prompts_a_step": 3, "learning_rate": 1e-2}
 FULL = ModelSettings(precision="float32", lora_rank=0, micro_batch_tokens=256)
+
+
+def plan(name: str, inputs: Path) -> list[Stage]:
+    """Two rounds of LLaMA-2-Chat, or one stage."""
+    if name == "rounds":
+        return tiny_rounds(inputs / "rounds", inputs / "model")
+    return [stage(name, inputs)]
 
 
 def stage(name: str, inputs: Path) -> Stage:
@@ -69,10 +80,20 @@ def stage(name: str, inputs: Path) -> Stage:
         ),
         "reward": (
             train_reward,
-            RewardSettings(model=MODEL, batch_size=4, epochs=3, held_out=6, checkpoint_every=2, num_layers=1),
+            RewardSettings(
+                model=MODEL,
+                batch_size=8,
+                epochs=3,
+                held_out=6,
+                checkpoint_every=2,
+                num_layers=1,
+                safety_coef=0.5,
+                warmup_fraction=0.2,
+            ),
             {
                 "model": model,
                 "preferences": inputs / "preferences.jsonl",
+                "rankings": inputs / "rankings.jsonl",
                 "samples": inputs / "comparisons.jsonl",
             },
         ),
@@ -118,13 +139,22 @@ def stage(name: str, inputs: Path) -> Stage:
                 kl_target=2.0,
                 kl_horizon=100,
                 sampling=Sampling(max_new_tokens=16),
+                scoring=ScoreSettings(standardise="running"),
+                guards=GuardSettings(length_correlation=Limit(limit=-1.0)),
                 **GROUPS,
             ),
             {"model": model, "reward_model": reward, "prompts": prompts},
         ),
         "online-dpo": (
             train_online_dpo,
-            OnlineDpoSettings(model=FULL, sampling=Sampling(max_new_tokens=16), unfinished_score=None, **GROUPS),
+            OnlineDpoSettings(
+                model=FULL,
+                sampling=Sampling(max_new_tokens=16),
+                scoring=ScoreSettings(unfinished_score=None),
+                held_out=4,
+                held_out_every=1,
+                **GROUPS,
+            ),
             {"model": model, "reward_model": reward, "prompts": prompts},
         ),
         "expert-iteration": (
@@ -133,6 +163,49 @@ def stage(name: str, inputs: Path) -> Stage:
                 model=MODEL, num_samples=3, sampling=Sampling(max_new_tokens=16, stop=("s", "t", " ")), **GROUPS
             ),
             {"model": model, "reward_model": reward, "prompts": prompts},
+        ),
+        "ppo-everything": (
+            train_ppo,
+            PpoSettings(
+                model=MODEL,
+                num_iterations=6,
+                batch_size=8,
+                mini_batch_size=4,
+                ppo_epochs=2,
+                learning_rate=1e-2,
+                warmup_steps=3,
+                sampling=Sampling(max_new_tokens=12),
+                scoring=ScoreSettings(
+                    sources={"reward_model": 1.0, "pattern": 0.5},
+                    pattern="[aeiou]",
+                    standardise="running",
+                    length_penalty=0.01,
+                    repetition_penalty=1.0,
+                    clip=3.0,
+                    unfinished_score=None,
+                    unfinished_penalty=0.5,
+                ),
+                guards=GuardSettings(
+                    divergence=Limit(limit=0.0),
+                    divergence_window=3,
+                    explained_variance=Limit(limit=0.99),
+                    value_iterations=2,
+                    length_correlation=Limit(limit=-1.0),
+                    kl=Limit(limit=1e9, action="stop"),
+                ),
+                held_out=6,
+                held_out_every=2,
+                ptx=MixSettings(ratio=1, max_tokens=16),
+                ema="beside",
+                ema_decay=0.9,
+            ),
+            {
+                "model": model,
+                "reward_model": reward,
+                "alarm_model": reward,
+                "prompts": prompts,
+                "pretraining": inputs / "documents.jsonl",
+            },
         ),
         "distill": (
             train_distill,
@@ -196,12 +269,13 @@ def stage(name: str, inputs: Path) -> Stage:
 
 
 def run_and_kill(job: dict[str, Any]) -> dict[str, Any]:
-    """Execute `stage` under `root`; SIGKILL after `seconds`, or as soon as it has `checkpoints`. Null: never."""
+    """Execute `stage` under `root`; SIGKILL after `seconds`, or as soon as `watched` matches `checkpoints` paths, which
+    are checkpoints of a stage if nothing else is said. Null: never."""
     root = Path(job["root"])
     child = os.fork()
     if child == 0:
         try:
-            execute([stage(job["stage"], Path(job["inputs"]))], root)
+            execute(plan(job["stage"], Path(job["inputs"])), root)
         except BaseException:
             traceback.print_exc()
             os._exit(1)
@@ -209,7 +283,7 @@ def run_and_kill(job: dict[str, Any]) -> dict[str, Any]:
     started = time.monotonic()
     while os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
         late = job["seconds"] is not None and time.monotonic() - started >= job["seconds"]
-        saved = job["checkpoints"] and len(list(root.glob("*/checkpoints/step-*"))) >= job["checkpoints"]
+        saved = job["checkpoints"] and len(list(root.glob(job["watched"]))) >= job["checkpoints"]
         if late or saved:
             os.kill(child, signal.SIGKILL)
         time.sleep(0.001)

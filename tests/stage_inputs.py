@@ -17,6 +17,7 @@ from camelid.types import (
     Message,
     Preference,
     Prompt,
+    Ranking,
     Record,
     Rule,
     RuleJudgement,
@@ -25,7 +26,18 @@ from camelid.types import (
 from tiny import user
 
 STAGES = (
-    *("sft", "reward", "dpo", "kto", "best", "ppo", "policy-gradient", "online-dpo", "expert-iteration"),
+    *(
+        "sft",
+        "reward",
+        "dpo",
+        "kto",
+        "best",
+        "ppo",
+        "ppo-everything",
+        "policy-gradient",
+        "online-dpo",
+        "expert-iteration",
+    ),
     *("distill", "uptrain", "rules", "rerank", "probe", "evaluate"),
 )
 WORDS = ("red", "blue", "llama", "France", "Paris", "capital", "colour", "Andes")
@@ -58,8 +70,14 @@ def write_inputs(folder: Path, model: Path) -> None:
         "prompts": lambda a, b: Prompt(prompt=ask(a, b), tags=("helpful",)),
         "demonstrations": demonstration,
         "preferences": lambda a, b: Preference(
-            prompt=ask(a, b), chosen=f"It is {b}.", rejected=f"{a}!", rating="better"
+            prompt=ask(a, b),
+            chosen=f"It is {b}.",
+            rejected=f"{a}!",
+            rating="better",
+            chosen_safe=True,
+            rejected_safe=False if a < b else None,
         ),
+        "rankings": lambda a, b: Ranking(prompt=ask(a, b), completions=(a, b, f"{b}.", f"{a}!"), ranks=(3, 2, 1, 3)),
         "judgements": lambda a, b: RuleJudgement(
             prompt=ask(a, b), completion=f"It is {b}.", rule="on-topic" if a < b else "no-hate", violated=len(b) % 2
         ),

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from camelid.evaluate.code import sandbox, syscalls
-from camelid.evaluate.code.sandbox import Outcome, run_program, run_programs
+from camelid.confined import sandbox, syscalls
+from camelid.confined.sandbox import Outcome, run_program, run_programs
 from real_data import DATA, needs_data
 
 pytestmark = pytest.mark.skipif(

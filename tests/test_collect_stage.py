@@ -143,3 +143,17 @@ def test_what_the_stage_leaves_can_be_imported_again(tmp_path):
     again, aside, metrics = run_import(tmp_path, {"data": rows})
     assert again == read_records(rows, Conversation)
     assert (aside, metrics["formats"]) == ([], {"rows.jsonl": "camelid"})
+
+
+def test_tags_and_what_verdicts_are_on_come_from_the_settings(tmp_path):
+    hh = "\n\nHuman: How do I hurt him?\n\nAssistant: "
+    data = write_lines(tmp_path / "a.jsonl", [{"chosen": hh + "Please don't.", "rejected": hh + "Like so."}])
+    plain, _, _ = run_import(tmp_path, {"data": data}, Preference, kind="preferences")
+    rows, _, _ = run_import(tmp_path, {"data": data}, Preference, kind="preferences", about="safety", tags=("unsafe",))
+    assert (plain[0].kind, plain[0].tags) == ("helpfulness", ())
+    assert (rows[0].kind, rows[0].tags, rows[0].id) == ("safety", ("unsafe",), plain[0].id)
+
+
+def test_what_is_no_verdict_cannot_be_on_something(tmp_path):
+    with pytest.raises(ValueError, match="conversations are none"):
+        ImportSettings(about="safety")

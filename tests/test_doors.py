@@ -25,6 +25,9 @@ WITHOUT_TORCH = (
     "durable",
     "checkpoints",
     "progress",
+    "lock",
+    "metrics_file",
+    "writers",
     "provenance",
     "settings_text",
     "cli",
@@ -105,7 +108,7 @@ def test_formulas_import_nothing_of_ours_from_outside_their_room(module):
     assert {room(name) for name in ours} <= {"functional"}
 
 
-@pytest.mark.parametrize("name", WITHOUT_TORCH)
+@pytest.mark.parametrize("name", (*WITHOUT_TORCH, "commands.watch"))
 def test_what_people_without_torch_need_loads_none(name):
     loaded = loaded_with(f"camelid.{name}")
     assert {heavy: loaded[heavy] for heavy in loaded if heavy.split(".")[0] in HEAVY} == {}
@@ -122,6 +125,11 @@ def test_stage_packages_meet_in_files_not_in_imports(module):
 def test_models_know_no_stage(module):
     rooms = {room(name) for name in imports(module, at_import=False) if name.startswith("camelid.")}
     assert rooms <= {"models", "functional", "types", "runs", "durable", "process"}
+
+
+@pytest.mark.parametrize("module", sorted(m for m in MODULES if room(m) == "confined"))
+def test_what_confines_programs_knows_nothing_of_ours(module):
+    assert {room(name) for name in imports(module, at_import=False) if name.startswith("camelid.")} <= {"confined"}
 
 
 @pytest.mark.parametrize("module", sorted(m for m in MODULES if room(m) == "judges"))

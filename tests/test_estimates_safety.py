@@ -7,20 +7,22 @@ import pytest
 pytest.importorskip("transformers")
 
 from camelid.collect.context_distillation import DistillationSettings, context_distillation
+from camelid.collect.demands import DemandSettings, demand_rows
 from camelid.collect.ghost_attention import GhostSettings, ghost_attention
 from camelid.costs import Cost
 from camelid.curate.safety_share import ShareSettings, safety_share
 from camelid.estimates import TABLE
 from camelid.evaluate.attribute_recall import RecallSettings, attribute_recall
 from camelid.evaluate.safety.refusal_rates import RefusalSettings, evaluate_safety
-from camelid.expected import Known, Reads
+from camelid.evaluate.score_answers import ScoreSettings, score_answers
+from camelid.expected import Known, Reads, Rows
 from camelid.models.devices import DEVICES
 from camelid.models.loading import SIZES
 from camelid.models.sampling import Sampling
 from camelid.runs import Stage, function_name
 from camelid.train.pool import PoolSettings, pool_rounds
 from camelid.train.temperature import TemperatureSettings, choose_temperature
-from camelid.types import Conversation, Message, Prompt, write_records
+from camelid.types import Conversation, Message, Prompt, read_records, write_records
 from tiny import user
 
 MODEL = SIZES / "smollm2-135m"
@@ -55,6 +57,10 @@ def test_dialogues_are_sampled_turn_by_turn(files):
     assert cost.sampled_tokens == 20 * 3 * 10  # three turns at the mean
     assert left["demonstrations.jsonl"].number == 20
     assert left["demonstrations.jsonl"].tokens == 3 * 15 + 3 * 10 + 20
+    assert left["told.jsonl"].tokens == 3 * 15 + 3 * 10 + 3 * 20
+    left, _ = estimate(demand_rows, DemandSettings(num_dialogues=9, plain_share=0), {"conversations": files["rows"]})
+    rows = Rows.of(read_records(files["rows"], Conversation))
+    assert (left["rows.jsonl"].number, left["rows.jsonl"].tokens) == (9, 2 * (15 + 9) + 2 * rows.answer_tokens)
     settings = RecallSettings(sampling=SHORT, num_dialogues=7, turns=(2, 6))
     _, cost = estimate(attribute_recall, settings, {"model": MODEL, "prompts": files["prompts"]})
     assert cost.sampled_tokens == 7 * 6 * 10
@@ -96,3 +102,12 @@ def test_refusals_are_estimated_for_every_kind_of_prompt_file(files, tmp_path, n
     _, cost = estimate(evaluate_safety, RefusalSettings(sampling=SHORT), inputs)
     assert cost.sampled_tokens == 10 * 10
     assert cost.scored_tokens == 10 * 25
+
+
+def test_every_prompt_is_answered_so_often_and_once_more_and_scored_by_both(files):
+    settings = ScoreSettings(sampling=SHORT, num_samples=4, max_prompts=5)
+    inputs = {"model": MODEL, "reward_model": MODEL, "second_reward_model": MODEL, "prompts": files["prompts"]}
+    _, cost = estimate(score_answers, settings, inputs)
+    assert (cost.sampled_tokens, cost.scored_tokens) == (5 * 5 * 10, 2 * 5 * 5 * (15 + 10))
+    _, cost = estimate(score_answers, settings.model_copy(update={"tag": "unsafe"}), inputs)
+    assert cost.sampled_tokens == pytest.approx(3.7 * 5 * 10)

@@ -8,8 +8,8 @@ import torch
 from camelid.models.sampling import Sample, Sampling
 from camelid.train.expert_iteration import ExpertIterationSettings, expert_iteration, kept
 from camelid.train.rollout import Drawn
-from test_policy_gradient import assert_resumes, gain_of, logged, right, run_in
-from test_ppo_learns import TRAIN, load, share_of_vowels
+from test_policy_gradient import assert_resumes, drawn_with, gain_of, logged, practise, right, run_in
+from test_ppo_learns import load, share_of_vowels
 
 
 def settings(**changes) -> ExpertIterationSettings:
@@ -30,7 +30,7 @@ def drawn() -> Drawn:
     finished = [True, False, True, True, True, True, False, False, False]
     samples = [Sample([10 + i], [0.0], end) for i, end in enumerate(finished)]
     scores = torch.tensor([1.0, 9.0, 2.0, 0.0, 1.0, 0.5, 5.0, 5.0, 5.0])
-    return Drawn([[1, 2]] * 9, samples, scores)
+    return drawn_with(samples, scores)
 
 
 def names(experts) -> list[list[int]]:
@@ -60,7 +60,7 @@ def test_the_reward_rises_on_unseen_prompts(tied_llama, tmp_path, score, thresho
 
 def test_where_nothing_passes_nothing_is_learnt(tied_llama, tmp_path):
     policy, s = load(tied_llama), settings(num_iterations=1, threshold=2.0)
-    metrics = expert_iteration(run_in(tmp_path / "run", s), policy, TRAIN, right)
+    metrics = practise(expert_iteration, run_in(tmp_path / "run", s), policy, right)
     assert (metrics["kept"], metrics["prompts_without"]) == (0.0, 1.0)
     assert "loss" not in metrics
     assert policy.updates == 0

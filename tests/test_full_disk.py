@@ -123,7 +123,7 @@ def metrics_of(path: Path) -> list[str]:
     return (path / "metrics.jsonl").read_text().splitlines()
 
 
-@pytest.mark.parametrize(("leave", "named", "kept"), [(16 << 10, "policy", False), (180 << 10, "model", True)])
+@pytest.mark.parametrize(("leave", "named", "kept"), [(20 << 10, "policy", False), (180 << 10, "model", True)])
 def test_a_run_that_filled_the_disk_goes_on_with_the_same_numbers(tied_llama, tmp_path, small_disk, leave, named, kept):
     work = stage(tied_llama, tmp_path)
     ballast = fill(small_disk, leave)

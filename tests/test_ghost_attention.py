@@ -256,6 +256,12 @@ def test_rows_tell_the_instruction_once(held):
         assert row.tags == ("ghost-attention", TRAIN_LAST, *(c.kind for c in constraints))
         assert row.licence == "MIT"
     assert 0 < shortened < len(rows)
+    told = read_records(path / "told.jsonl", Conversation)
+    for row, dialogue, same in zip(told, used, rows, strict=True):
+        texts = [m.content for m in row.messages]
+        assert texts[0::2] == [f"{dialogue['said']}\n\n{turn}" for turn in dialogue["turns"][: dialogue["turns_used"]]]
+        assert texts[1::2] == [m.content for m in same.messages][1::2]
+        assert row.tags == same.tags
     metrics = read_manifest(path)["metrics"]
     assert metrics["num_demonstrations"] + sum(metrics["dropped"].values()) == 14
     assert sum(metrics["turns"].values()) == len(rows)
@@ -380,6 +386,7 @@ def test_recall_by_turn_and_kind_with_its_floor():
     assert results["recall_by_kind"]["ending"]["turn_4"] == proportion(1, 2)._asdict()
     assert results["recall_by_kind"]["mention"]["turn_2"] == proportion(1, 2)._asdict()
     assert results["floor"] == {"turn_2": proportion(1, 4)._asdict(), "turn_4": proportion(1, 3)._asdict()}
+    assert results["recall_curve"][1] == {"turn": 4, "recall": proportion(2, 3)._asdict()}
     assert "turn_9" not in describe(dialogues, (2, 9))["recall"]
     with pytest.raises(ValueError, match="no dialogue fits"):
         describe(dialogues, (9,))

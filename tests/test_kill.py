@@ -18,6 +18,7 @@ import pytest
 from camelid.durable import file_digest
 from camelid.runs import read_manifest
 from stage_inputs import write_inputs
+from tiny_rounds import write_data
 
 MAX_KILLS = 7
 
@@ -27,6 +28,7 @@ def inputs(tied_llama, tmp_path_factory) -> Path:
     """A folder with everything that the stages of `killable.py` read."""
     folder = tmp_path_factory.mktemp("inputs")
     write_inputs(folder, tied_llama)
+    write_data(folder / "rounds")
     return folder
 
 
@@ -38,10 +40,18 @@ class Server:
         self.inputs = inputs
         self.errors = errors
 
-    def run(self, stage: str, root: Path, *, seconds: float | None = None, checkpoints: int = 0) -> dict[str, Any]:
+    def run(
+        self,
+        stage: str,
+        root: Path,
+        *,
+        seconds: float | None = None,
+        checkpoints: int = 0,
+        watched: str = "*/checkpoints/step-*",
+    ) -> dict[str, Any]:
         """One execution; see `killable.run_and_kill`."""
         root.mkdir(exist_ok=True)
-        job = {"stage": stage, "inputs": str(self.inputs), "root": str(root)}
+        job = {"stage": stage, "inputs": str(self.inputs), "root": str(root), "watched": watched}
         self.process.stdin.write(json.dumps(job | {"seconds": seconds, "checkpoints": checkpoints}) + "\n")
         self.process.stdin.flush()
         result = json.loads(self.process.stdout.readline())
@@ -109,7 +119,14 @@ OUTPUTS = {
     "dpo": {"model/model.safetensors", "metrics.jsonl", "accuracy.json"},
     "kto": {"model/model.safetensors", "metrics.jsonl", "accuracy.json"},
     "best": {"samples.jsonl", "best.jsonl", "curve.json"},
-    "ppo": {"model/model.safetensors", "metrics.jsonl"},
+    "ppo": {"model/model.safetensors", "metrics.jsonl", "samples.jsonl"},
+    "ppo-everything": {
+        "model/model.safetensors",
+        "model-ema/model.safetensors",
+        "metrics.jsonl",
+        "samples.jsonl",
+        "guards.jsonl",
+    },
     "policy-gradient": {"model/model.safetensors", "metrics.jsonl"},
     "online-dpo": {"model/model.safetensors", "metrics.jsonl"},
     "expert-iteration": {"model/model.safetensors", "metrics.jsonl"},
@@ -137,6 +154,49 @@ def test_a_killed_stage_ends_as_if_nothing_had_happened(server, undisturbed, tmp
     else:
         server.run(stage, tmp_path / "killed")
     assert kills >= 3
+    assert_same(expected, tmp_path / "killed")
+
+
+WITHIN = (
+    ("round-1/reward-*/checkpoints/step-*", 1),
+    ("round-1/temperature-*/samples-*.jsonl", 1),
+    ("round-1/best-*/samples.jsonl", 1),
+    ("round-2/pool-*/scores.jsonl", 1),
+    ("round-2/ghost-*/dialogues.jsonl", 1),
+    ("round-2/distilled-*/answers.jsonl", 1),
+    ("round-2/reject-*/checkpoints/step-*", 1),
+    ("round-2/ppo-*/checkpoints/step-*", 1),
+    ("round-2/ppo-*/checkpoints/step-*", 2),
+    ("round-2/evaluate-ppo-*/answers.jsonl", 1),
+)
+"""What a stage of a round has begun to write when it is killed: sampling, fine-tuning, PPO, evaluation."""
+
+
+def test_killed_rounds_end_as_if_nothing_had_happened(server, undisturbed, tmp_path):
+    """Two rounds of LLaMA-2-Chat, killed within each kind of stage and, besides, at random moments."""
+    expected, seconds = undisturbed("rounds")
+    root, moments, kills = tmp_path / "killed", random.Random("rounds"), 0
+    for watched, number in WITHIN:
+        assert server.run("rounds", root, checkpoints=number, watched=watched)["killed"], watched
+        kills += 1
+        kills += server.run("rounds", root, seconds=moments.uniform(0.02, 0.08) * seconds)["killed"]
+    server.run("rounds", root)
+    assert kills >= 15
+    stages = json.loads((expected / "run.json").read_text())["stages"]
+    assert json.loads((root / "run.json").read_text())["stages"] == stages
+    stages.pop("report")  # it says when each stage ran, and for how long
+    for name, folder in stages.items():
+        a, b = read_manifest(expected / folder), read_manifest(root / folder)
+        assert (a["outputs"], a["metrics"]) == (b["outputs"], b["metrics"]), name
+
+
+def test_ppo_goes_on_from_its_checkpoint_with_all_that_it_remembers(server, undisturbed, tmp_path):
+    """Killed when averages, the running scale, the guards' windows and the best look are no longer those of a start."""
+    expected, _ = undisturbed("ppo-everything")
+    assert server.run("ppo-everything", tmp_path / "killed", checkpoints=2)["killed"]
+    (newest,) = list((tmp_path / "killed").glob("*/checkpoints/step-*"))[-1:]
+    assert 2 <= int(newest.name.removeprefix("step-")) < 6
+    server.run("ppo-everything", tmp_path / "killed")
     assert_same(expected, tmp_path / "killed")
 
 

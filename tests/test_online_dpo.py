@@ -10,9 +10,8 @@ from pydantic import ValidationError
 
 from camelid.models.sampling import Sample, Sampling
 from camelid.train.online_dpo import OnlineDpoSettings, best_and_worst, online_dpo
-from camelid.train.rollout import Drawn
-from test_policy_gradient import assert_resumes, gain_of, logged, right, run_in
-from test_ppo_learns import TRAIN, load, nothing, share_of_vowels
+from test_policy_gradient import assert_resumes, drawn_with, gain_of, logged, practise, right, run_in
+from test_ppo_learns import load, nothing, share_of_vowels
 
 
 def settings(**changes) -> OnlineDpoSettings:
@@ -23,14 +22,13 @@ def settings(**changes) -> OnlineDpoSettings:
         "prompts_a_step": 8,
         "learning_rate": 5e-3,
         "sampling": Sampling(max_new_tokens=12),
-        "unfinished_score": None,
     }
     return OnlineDpoSettings(**values | changes)
 
 
 def test_the_best_stands_against_the_worst_and_what_is_alike_makes_no_pair():
     scores = torch.tensor([0.5, 2.0, -1.0, 1.0, 1.0, 1.0, 3.0, 0.0, 3.0])
-    drawn = Drawn([[1]] * 9, [Sample([2], [0.0], True)] * 9, scores)
+    drawn = drawn_with([Sample([2], [0.0], True)] * 9, scores)
     assert best_and_worst(drawn, 3) == [(1, 2), (6, 7)]
 
 
@@ -49,7 +47,7 @@ def test_the_first_step_begins_at_the_reference(tied_llama, tmp_path):
     s = settings(
         num_iterations=1, prompts_a_step=32, num_samples=4, sampling=Sampling(max_new_tokens=12, temperature=0.7)
     )
-    metrics = online_dpo(run_in(tmp_path / "run", s), load(tied_llama), TRAIN, right)
+    metrics = practise(online_dpo, run_in(tmp_path / "run", s), load(tied_llama), right)
     assert metrics["loss"] == pytest.approx(math.log(2), abs=1e-4)
     assert metrics["drift"] == pytest.approx(0, abs=1e-6)
     assert 0 < metrics["alike"] < 1
@@ -57,7 +55,7 @@ def test_the_first_step_begins_at_the_reference(tied_llama, tmp_path):
 
 def test_without_a_difference_nothing_is_learnt(tied_llama, tmp_path):
     policy, s = load(tied_llama), settings(num_iterations=2)
-    metrics = online_dpo(run_in(tmp_path / "run", s), policy, TRAIN, nothing)
+    metrics = practise(online_dpo, run_in(tmp_path / "run", s), policy, nothing)
     assert metrics["alike"] == 1.0
     assert "loss" not in metrics
     assert policy.updates == 0

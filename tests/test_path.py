@@ -89,6 +89,8 @@ def test_files_of_other_prompts_and_unnamed_files_are_errors(tmp_path):
     other = write(tmp_path / "b.jsonl", answers([0.0, 1.0, 2.0]))
     with pytest.raises(ValueError, match="v2 answered other prompts than v1"):
         read_versions([one, other], ("v1", "v2"))
+    with pytest.raises(ValueError, match=r"versions = \['v1'\]: a path has two or more"):
+        read_versions(one, ("v1",))
     with pytest.raises(ValueError, match=r"3 versions .* for 2 files"):
         read_versions([one, one], ("v1", "v2", "v3"))
 

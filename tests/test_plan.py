@@ -233,17 +233,17 @@ def test_rows_are_counted_by_bytes_and_turns():
         messages=(*question("x" * 40), Message(role="assistant", content="y" * 80)), source="a", licence="MIT"
     )
     # 40 / 4 + 5 tokens before the answer, 80 / 4 + 5 in it
-    assert Rows.of([conversation]) == (1, 15, 25)
+    assert Rows.of([conversation]) == (1, 15, 25, 1)
     pair = Preference(prompt=question("x" * 40), chosen="y" * 80, rejected="z" * 40)
-    assert Rows.of([pair, pair]) == (2, 15, 20)  # the mean of answers of 25 and 15
-    assert Rows.of([Prompt(prompt=question("é" * 20))]) == (1, 15, 0)  # bytes, not letters
+    assert Rows.of([pair, pair]) == (2, 15, 20, 2)  # the mean of answers of 25 and 15
+    assert Rows.of([Prompt(prompt=question("é" * 20))]) == (1, 15, 0, 0)  # bytes, not letters
     two = [Prompt(prompt=question("x" * length)) for length in (40, 120)]
-    assert Rows.of(two) == (2, 25, 0)  # means
+    assert Rows.of(two) == (2, 25, 0, 0)  # means
 
 
 def test_files_are_joined_by_their_weights():
-    assert Rows.join([Rows(1, 10, 40), Rows(3, 30, 0)]) == (4, 25, 10)
-    assert Rows.join([]) == (0, 0, 0)
+    assert Rows.join([Rows(1, 10, 40, 2), Rows(3, 30, 0, 6)]) == (4, 25, 10, 5)
+    assert Rows.join([]) == (0, 0, 0, 0)
 
 
 # --- plans ---

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -21,15 +21,14 @@ from camelid.models.batch import Row
 from camelid.models.model_settings import ModelSettings
 from camelid.models.optimizer import OptimizerSettings
 from camelid.models.policy import Policy
-from camelid.models.sampling import Sampling
+from camelid.models.sampling import Sample, Sampling
 from camelid.runs import Run, Settings
-from camelid.train.algorithms import PRESETS, policy_loss
+from camelid.train.algorithms import ALGORITHMS, policy_loss
 from camelid.train.policy_gradient import PolicyGradientSettings, draw_informative, policy_gradient, with_targets
-from camelid.train.rollout import draw, look
+from camelid.train.rollout import Drawn, draw, look
+from camelid.train.scoring import Completion, Scored
 from test_batch import random_rows
-from test_ppo_learns import PROMPTS, TRAIN, UNSEEN, load, share_of_vowels, standard_error
-
-ALGORITHMS = tuple(PRESETS)
+from test_ppo_learns import PROMPTS, TRAIN, UNSEEN, load, scorer, share_of_vowels, standard_error, watch
 
 
 def settings(**changes) -> PolicyGradientSettings:
@@ -41,7 +40,6 @@ def settings(**changes) -> PolicyGradientSettings:
         "learning_rate": 5e-3,
         "kl_coef": 0.0,
         "sampling": Sampling(max_new_tokens=12),
-        "unfinished_score": None,
     }
     return PolicyGradientSettings(**values | changes)
 
@@ -60,6 +58,18 @@ def logged(path: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
 
 
+def practise(loop: Callable, run: Run, policy: Policy, score: Callable) -> dict[str, float]:
+    return loop(run, policy, TRAIN, watch(run, score))
+
+
+def drawn_with(samples: Sequence[Sample], scores: Tensor) -> Drawn:
+    """Completions of a prompt of two tokens, with given scores."""
+    completions = [Completion("", len(sample.ids), sample.finished) for sample in samples]
+    return Drawn(
+        [PROMPTS[0]] * len(samples), [[1, 2]] * len(samples), [*samples], completions, Scored(scores, scores, {})
+    )
+
+
 class Gain(NamedTuple):
     """How far scores on prompts that were never trained on rose."""
 
@@ -76,7 +86,7 @@ def gain_of(loop: Callable, folder: Path, path: Path, score: Callable, s: Settin
         return score(UNSEEN * 4, texts).tolist()
 
     before = unseen()
-    loop(run_in(path, s), policy, TRAIN, score)
+    practise(loop, run_in(path, s), policy, score)
     after = unseen()
     gain = statistics.mean(after) - statistics.mean(before)
     return Gain(gain, math.hypot(standard_error(before), standard_error(after)))
@@ -94,10 +104,10 @@ def assert_resumes(loop: Callable, folder: Path, tmp_path: Path, s: Settings) ->
         return share_of_vowels(prompts, completions)
 
     whole, cut, resumed = load(folder), load(folder), load(folder)
-    metrics = loop(run_in(tmp_path / "whole", s), whole, TRAIN, share_of_vowels)
+    metrics = practise(loop, run_in(tmp_path / "whole", s), whole, share_of_vowels)
     with pytest.raises(KeyboardInterrupt):
-        loop(run_in(tmp_path / "cut", s), cut, TRAIN, stopping)
-    assert loop(run_in(tmp_path / "cut", s), resumed, TRAIN, share_of_vowels) == metrics
+        practise(loop, run_in(tmp_path / "cut", s), cut, stopping)
+    assert practise(loop, run_in(tmp_path / "cut", s), resumed, share_of_vowels) == metrics
     assert logged(tmp_path / "cut") == logged(tmp_path / "whole")
     assert len(logged(tmp_path / "cut")) == s.num_iterations
     weights = resumed.model.state_dict()
@@ -128,7 +138,8 @@ def test_a_kl_term_keeps_the_policy_nearer_to_the_reference(tied_llama, tmp_path
     few = {"algorithm": "dr_grpo", "num_iterations": 6, "average": "sum", "kl": kl}
     late = {}
     for coef in (0.0, 0.3):
-        policy_gradient(run_in(tmp_path / f"{coef}", settings(**few, kl_coef=coef)), load(tied_llama), TRAIN, right)
+        run = run_in(tmp_path / f"{coef}", settings(**few, kl_coef=coef))
+        practise(policy_gradient, run, load(tied_llama), right)
         late[coef] = logged(tmp_path / f"{coef}")[-1]["kl"]
     assert late[0.3] < 0.6 * late[0.0]
 
@@ -167,7 +178,7 @@ def trainable(llama: Path, budget: int) -> Policy:
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_the_gradient_does_not_depend_on_the_micro_batches(tied_llama, algorithm):
-    loss = partial(policy_loss, c=PRESETS[algorithm], kl_coef=0.1, constant=20)
+    loss = partial(policy_loss, c=ALGORITHMS[algorithm], kl_coef=0.1, constant=20)
     (metrics, gradients), *others = (
         gradients_of(trainable(tied_llama, budget), made_up_rows(), loss) for budget in (1000, 60, 1)
     )
@@ -183,14 +194,16 @@ def test_on_the_policy_the_gradient_is_reinforces(tied_llama, algorithm):
     """Of - mean_i A_i log pi(y_i), with A the leave-one-out advantage of drawn and scored completions."""
     policy = trainable(tied_llama, 1000)
     sampling = Sampling(max_new_tokens=10)
-    rollout = look(policy, draw(policy, PROMPTS[:3], share_of_vowels, sampling, seed=1, num_samples=4), sampling)
-    advantages = leave_one_out(rollout.scores.view(-1, 4)).view(-1, 1).expand_as(rollout.logprobs)
+    rollout = look(policy, draw(policy, PROMPTS[:3], scorer(), sampling, seed=1, num_samples=4), sampling)
+    advantages = leave_one_out(rollout.drawn.scored.final.view(-1, 4)).view(-1, 1).expand_as(rollout.logprobs)
     rows = with_targets(rollout, advantages)
-    _, found = gradients_of(policy, rows, partial(policy_loss, c=PRESETS[algorithm], kl_coef=0.0, constant=10))
+    _, found = gradients_of(policy, rows, partial(policy_loss, c=ALGORITHMS[algorithm], kl_coef=0.0, constant=10))
 
     def reinforce(batch, outputs):
         loss = -batch.row_sums(outputs.logprobs * batch.values["advantages"]).sum()
-        return type(policy_loss(batch, outputs, c=PRESETS["rloo"], kl_coef=0, constant=1))(loss, loss.new_tensor(1), {})
+        return type(policy_loss(batch, outputs, c=ALGORITHMS["rloo"], kl_coef=0, constant=1))(
+            loss, loss.new_tensor(1), {}
+        )
 
     _, expected = gradients_of(trainable(tied_llama, 1000), rows, reinforce)
     assert max(g.abs().max() for g in expected.values()) > 1e-3
@@ -217,17 +230,18 @@ class Teacher:
 @pytest.mark.parametrize(("hopeless", "draws"), [(0, 1), (20, None), (40, 4)])
 def test_groups_that_are_alike_are_drawn_again_up_to_the_limit(tied_llama, hopeless, draws):
     teacher, s = Teacher(hopeless), settings(redraws=3)
-    drawn, about = draw_informative(load(tied_llama), TRAIN, teacher, s, 0)
+    drawn, everything, about = draw_informative(load(tied_llama), TRAIN, scorer(teacher), s, 0)
     groups = [ids[::4] for ids in teacher.asked]
     same = [sum(prompt in teacher.hopeless for prompt in ids) for ids in groups]
     assert [len(ids) for ids in groups[1:]] == [*same[: len(groups) - 1]]  # just as many as were alike
     assert about["redrawn"] == sum(same[: len(groups) - 1])
     assert about["alike"] == same[0] / 16
-    everything = [0.0 if prompt in teacher.hopeless else 0.5 for ids in groups for prompt in ids]
-    assert about["score"] == pytest.approx(statistics.mean(everything))
+    expected = [0.0 if prompt in teacher.hopeless else 0.5 for ids in groups for prompt in ids]
+    assert everything.scored.means()["score"] == pytest.approx(statistics.mean(expected))
+    assert [p.id for p in everything.prompts] == [prompt for ids in teacher.asked for prompt in ids]
     assert draws is None or len(groups) == draws
     assert len(drawn.samples) == 64
-    left = sum(group.std() == 0 for group in drawn.scores.view(-1, 4))
+    left = sum(group.std() == 0 for group in drawn.scored.final.view(-1, 4))
     assert left == (same[-1] if len(groups) == 4 else 0)  # what is still alike stays
     if hopeless == 20:
         assert len(groups) > 1
@@ -237,9 +251,10 @@ def test_groups_that_are_alike_are_drawn_again_up_to_the_limit(tied_llama, hopel
 
 def test_without_redraws_nothing_is_drawn_again(tied_llama):
     teacher = Teacher(40)
-    _, about = draw_informative(load(tied_llama), TRAIN, teacher, settings(), 0)
+    drawn, everything, about = draw_informative(load(tied_llama), TRAIN, scorer(teacher), settings(), 0)
     assert len(teacher.asked) == 1
-    assert about == {"score": 0.0, "alike": 1.0}
+    assert drawn is everything
+    assert about == {"alike": 1.0}
 
 
 # --- several samples a prompt ---
@@ -247,15 +262,15 @@ def test_without_redraws_nothing_is_drawn_again(tied_llama):
 
 def test_completions_of_a_prompt_stand_side_by_side_and_differ(tied_llama):
     policy, sampling = load(tied_llama), Sampling(max_new_tokens=10)
-    drawn = draw(policy, PROMPTS[:3], share_of_vowels, sampling, seed=5, num_samples=4)
+    drawn = draw(policy, PROMPTS[:3], scorer(), sampling, seed=5, num_samples=4)
     ids = [policy.chat.prompt_ids(prompt.prompt) for prompt in PROMPTS[:3]]
     assert drawn.prompt_ids == [own for own in ids for _ in range(4)]
     assert len({tuple(sample.ids) for sample in drawn.samples}) == 12
     texts = [policy.chat.completion_text(sample.ids) for sample in drawn.samples]
-    torch.testing.assert_close(drawn.scores, share_of_vowels([], texts))
+    torch.testing.assert_close(drawn.scored.final, share_of_vowels([], texts))
     rollout = look(policy, drawn, sampling)
     assert rollout.values.shape == (0, 0)  # no value head
-    assert rollout.scores is drawn.scores
+    assert rollout.drawn is drawn
 
 
 # --- an engine that is not the trainer ---
@@ -273,10 +288,10 @@ def test_importance_weights_scale_the_loss(tied_llama, tmp_path, monkeypatch, ca
     norms = {}
     for limit in (0.0, 2.0, 0.5):
         s = settings(num_iterations=1, prompts_a_step=16, importance_limit=limit)
-        norms[limit] = policy_gradient(run_in(tmp_path / f"{limit}", s), load(tied_llama), TRAIN, share_of_vowels)
+        norms[limit] = practise(policy_gradient, run_in(tmp_path / f"{limit}", s), load(tied_llama), share_of_vowels)
     assert norms[2.0]["gradient_norm"] == pytest.approx(norms[0.0]["gradient_norm"] * math.exp(-0.2), rel=1e-3)
     assert norms[0.5]["gradient_norm"] == pytest.approx(norms[0.0]["gradient_norm"] * 0.5, rel=1e-3)
-    assert "iteration 1: the engine is 0.0187 nats a token (KL) from the trainer" in capsys.readouterr().err
+    assert "iteration 1: engine_kl is 0.0187, above guards.engine_kl.limit=0.01" in capsys.readouterr().err
 
 
 # --- settings ---
@@ -284,8 +299,8 @@ def test_importance_weights_scale_the_loss(tied_llama, tmp_path, monkeypatch, ca
 
 def test_a_choice_can_be_set_by_itself():
     s = PolicyGradientSettings(algorithm="dapo", clip_high=0.4, redraws=0)
-    assert s.choices == PRESETS["dapo"]._replace(clip_high=0.4, redraws=0)
-    assert PolicyGradientSettings(algorithm="rloo").choices == PRESETS["rloo"]
+    assert s.choices == ALGORITHMS["dapo"]._replace(clip_high=0.4, redraws=0)
+    assert PolicyGradientSettings(algorithm="rloo").choices == ALGORITHMS["rloo"]
 
 
 @pytest.mark.parametrize(
@@ -307,6 +322,6 @@ def test_settings_that_make_no_sense_are_refused(changed, message):
 
 def test_reinforce_does_with_one_completion_a_prompt(tied_llama, tmp_path):
     s = settings(algorithm="reinforce", num_samples=1, num_iterations=1)
-    metrics = policy_gradient(run_in(tmp_path / "run", s), load(tied_llama), TRAIN, share_of_vowels)
+    metrics = practise(policy_gradient, run_in(tmp_path / "run", s), load(tied_llama), share_of_vowels)
     assert "alike" not in metrics
     assert metrics["gradient_norm"] > 0

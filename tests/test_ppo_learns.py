@@ -24,8 +24,14 @@ from camelid.models.optimizer import OptimizerSettings
 from camelid.models.policy import Policy
 from camelid.models.sampling import Sampling
 from camelid.runs import Run
-from camelid.train.ppo import PpoSettings, ppo, prompt_indices
-from camelid.train.rollout import Score, roll_out
+from camelid.train import ppo as ppo_module
+from camelid.train.common import in_turn
+from camelid.train.held_out import HeldOut
+from camelid.train.ppo import PRESETS, PpoSettings, ppo
+from camelid.train.practice import Watch
+from camelid.train.rollout import roll_out
+from camelid.train.scoring import Scorer, ScoreSettings
+from camelid.train.verifiable import Score
 from camelid.types import Prompt
 from tiny import user
 
@@ -41,6 +47,22 @@ def share_of_vowels(prompts: Sequence[Prompt], completions: Sequence[str]) -> Te
 
 def nothing(prompts: Sequence[Prompt], completions: Sequence[str]) -> Tensor:
     return torch.zeros(len(completions))
+
+
+def scorer(score: Score = share_of_vowels, **changes) -> Scorer:
+    """One function as the only source; of unfinished completions too, if nothing else is said."""
+    chosen = ScoreSettings(**{"sources": {"function": 1.0}, "unfinished_score": None} | changes)
+    return Scorer(chosen, {"function": lambda prompts, texts: {"function": score(prompts, texts)}}, 64)
+
+
+def train(run: Run, policy: Policy, score: Score = share_of_vowels) -> dict[str, float]:
+    return ppo(run, policy, TRAIN, watch(run, score))
+
+
+def watch(run: Run, score: Score = share_of_vowels) -> Watch:
+    """One that looks at no held-out prompts."""
+    s = run.settings
+    return Watch(run, scorer(score), HeldOut([], s.sampling, every=1, patience=0, seed=s.seed))
 
 
 class Learnt(NamedTuple):
@@ -60,7 +82,6 @@ def settings(**changes) -> PpoSettings:
         "learning_rate": 3e-3,
         "kl_coef": 0.0,
         "sampling": Sampling(max_new_tokens=12),
-        "unfinished_score": None,
     }
     return PpoSettings(**values | changes)
 
@@ -81,7 +102,7 @@ def learn(folder: Path, path: Path, score: Score = share_of_vowels, *, rank: int
         return score(UNSEEN * 4, texts).tolist()
 
     before = unseen()
-    ppo(Run(path, s, {}, Checkpoints(path / "checkpoints")), policy, TRAIN, score)
+    train(Run(path, s, {}, Checkpoints(path / "checkpoints")), policy, score)
     rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
     return Learnt(before, unseen(), rows)
 
@@ -147,9 +168,9 @@ def test_a_run_killed_after_its_last_iteration_still_has_its_results(tied_llama,
     s = settings(num_iterations=2, checkpoint_every=1)
     run = Run(tmp_path, s, {}, Checkpoints(tmp_path / "checkpoints"))
     first, second = load(tied_llama), load(tied_llama)
-    metrics = ppo(run, first, TRAIN, share_of_vowels)
+    metrics = train(run, first)
     rows = (tmp_path / "metrics.jsonl").read_text()
-    assert ppo(run, second, TRAIN, share_of_vowels) == metrics != {}
+    assert train(run, second) == metrics != {}
     assert (tmp_path / "metrics.jsonl").read_text() == rows
     weights = second.model.state_dict()
     assert all(torch.equal(weights[name], tensor) for name, tensor in first.model.state_dict().items())
@@ -159,11 +180,12 @@ def test_cut_completions_get_the_unfinished_score(tied_llama):
     policy = load(tied_llama)
     policy.add_value_head(OptimizerSettings())
     s = settings(sampling=Sampling(max_new_tokens=60))
-    rollout = roll_out(policy, PROMPTS, share_of_vowels, s.sampling, seed=0, unfinished_score=-3.0)
+    rollout = roll_out(policy, PROMPTS, scorer(unfinished_score=-3.0), s.sampling, seed=0)
     ended = [row.ids[-1] in policy.chat.stop_ids for row in rollout.rows]
     assert 0 < sum(ended) < len(ended)
-    assert rollout.finished == pytest.approx(sum(ended) / len(ended))
-    assert [score == -3.0 for score in rollout.scores.tolist()] == [not end for end in ended]
+    assert [completion.finished for completion in rollout.drawn.completions] == ended
+    assert [score == -3.0 for score in rollout.drawn.scored.final.tolist()] == [not end for end in ended]
+    assert rollout.drawn.scored.score.min() >= 0
 
 
 def test_an_engine_that_is_not_the_trainer_is_told_and_made_up_for(tied_llama, tmp_path, monkeypatch, capsys):
@@ -177,7 +199,7 @@ def test_an_engine_that_is_not_the_trainer_is_told_and_made_up_for(tied_llama, t
     monkeypatch.setattr(Policy, "sample", another)
     policy = load(tied_llama)
     policy.add_value_head(OptimizerSettings())
-    rollout = roll_out(policy, PROMPTS, share_of_vowels, settings().sampling, seed=0, importance_limit=2.0)
+    rollout = roll_out(policy, PROMPTS, scorer(), settings().sampling, seed=0, importance_limit=2.0)
     assert rollout.weights is not None
     assert rollout.weights[rollout.mask].tolist() == pytest.approx([math.exp(-0.2)] * int(rollout.mask.sum()), rel=1e-4)
     assert rollout.engine.mean == pytest.approx(0.2, abs=1e-4)
@@ -191,17 +213,17 @@ def test_an_engine_that_is_not_the_trainer_is_told_and_made_up_for(tied_llama, t
             {},
             Checkpoints(tmp_path / f"{limit}"),
         )
-        losses[limit] = ppo(run, load(tied_llama), TRAIN, share_of_vowels)["policy_loss"]
+        losses[limit] = train(run, load(tied_llama))["policy_loss"]
     assert losses[2.0] == pytest.approx(losses[0.0] * math.exp(-0.2), rel=1e-3)
     assert losses[0.5] == pytest.approx(losses[0.0] * 0.5, rel=1e-3)
-    assert "iteration 1: the engine is 0.0187 nats a token (KL) from the trainer" in capsys.readouterr().err
+    assert "iteration 1: engine_kl is 0.0187, above guards.engine_kl.limit=0.01" in capsys.readouterr().err
 
 
 @given(
     num_prompts=st.integers(1, 30), batch_size=st.integers(1, 50), iterations=st.integers(1, 8), seed=st.integers(0, 9)
 )
 def test_every_iteration_asks_a_whole_batch_and_every_prompt_equally_often(num_prompts, batch_size, iterations, seed):
-    batches = [prompt_indices(num_prompts, batch_size, i, seed) for i in range(iterations)]
+    batches = [in_turn(num_prompts, batch_size, i, seed) for i in range(iterations)]
     assert {len(batch) for batch in batches} == {batch_size}
     order = [index for batch in batches for index in batch]
     for start in range(0, len(order), num_prompts):
@@ -220,3 +242,27 @@ def test_settings_that_make_no_sense_are_refused():
 def test_what_is_drawn_from_another_distribution_is_refused(changed):
     with pytest.raises(ValueError, match="PPO needs completions of the policy's own distribution"):
         PpoSettings(sampling=Sampling(**changed))
+
+
+def test_whitened_rewards_have_deviation_one_and_keep_their_mean(tied_llama, tmp_path, monkeypatch):
+    seen = []
+    own = ppo_module.gae
+
+    def noting(rewards, values, mask, **settings):
+        seen.append(rewards[mask])
+        return own(rewards, values, mask, **settings)
+
+    monkeypatch.setattr(ppo_module, "gae", noting)
+    for whiten in (False, True):
+        s = settings(num_iterations=1, whiten_rewards=whiten)
+        train(Run(tmp_path, s, {}, Checkpoints(tmp_path / f"{whiten}")), load(tied_llama))
+    plain, whitened = seen
+    assert whitened.std(correction=0).item() == pytest.approx(1, abs=1e-4)
+    assert whitened.mean().item() == pytest.approx(plain.mean().item(), abs=1e-6)
+    assert plain.std().item() < 0.5
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_settings_of_the_stage(name):
+    assert PpoSettings.model_validate(PRESETS[name].model_dump()) == PRESETS[name]
+    assert PRESETS[name].model.lora_rank == 0

@@ -14,6 +14,7 @@ from camelid.functional.ranking import ranking_loss
 from camelid.models.batch import Row
 from camelid.models.model_settings import ModelSettings
 from camelid.models.optimizer import OptimizerSettings
+from camelid.models.outputs import Loss
 from camelid.models.reward_model import RewardModel
 from camelid.types import Message
 from test_batch import random_rows
@@ -39,8 +40,10 @@ def random_pairs(number: int, seed: int = 0) -> list[tuple[Row, Row]]:
     return list(zip(rows[0::2], rows[1::2], strict=True))
 
 
-def ranking(chosen: Tensor, rejected: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
-    return ranking_loss(chosen, rejected, torch.zeros(len(pairs)))
+def ranking(scores: Tensor, rows: Tensor) -> Loss:
+    chosen, rejected = scores[0::2], scores[1::2]
+    total, count = ranking_loss(chosen, rejected, torch.zeros(len(chosen)))
+    return Loss(total, count, {"accuracy": (chosen > rejected).float().sum()})
 
 
 def train(reward: RewardModel, steps: int = 3) -> list[float]:
@@ -111,8 +114,9 @@ def test_the_gradient_does_not_depend_on_the_micro_batches_and_pairs_keep_their_
     """A weight a pair, found by the number that the loss is given, so that a mix-up would show."""
     weights = torch.tensor([1.0, 2.0, 4.0, 8.0, 16.0, 32.0])
 
-    def weighted(chosen: Tensor, rejected: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
-        return (weights[pairs] * (chosen - rejected)).sum(), torch.tensor(len(pairs))
+    def weighted(scores: Tensor, rows: Tensor) -> Loss:
+        pairs = rows[0::2] // 2
+        return Loss((weights[pairs] * (scores[0::2] - scores[1::2])).sum(), torch.tensor(len(pairs)), {})
 
     results = []
     for budget in (1, 50, 1000):
@@ -127,12 +131,12 @@ def test_the_gradient_does_not_depend_on_the_micro_batches_and_pairs_keep_their_
             torch.testing.assert_close(other_gradients[name], gradient, rtol=1e-3, atol=1e-3, msg=name)
 
 
-def test_an_infinite_loss_names_its_pairs_and_leaves_the_weights(tied_llama):
+def test_an_infinite_loss_names_its_rows_and_leaves_the_weights(tied_llama):
     reward = create(tied_llama)
     before = {name: p.detach().clone() for name, p in reward.updater.named.items()}
-    with pytest.raises(FloatingPointError, match=r"the loss of pairs \[.*\] is inf"):
+    with pytest.raises(FloatingPointError, match=r"the loss of rows \[.*\] is inf"):
         reward.forward_backward(
-            random_pairs(2), lambda chosen, rejected, pairs: (chosen.sum() * float("inf") + torch.inf, torch.tensor(2))
+            random_pairs(2), lambda scores, rows: Loss(scores.sum() * 0 + torch.inf, torch.tensor(2), {})
         )
     assert all(torch.equal(p, before[name]) for name, p in reward.updater.named.items())
 
@@ -184,9 +188,42 @@ def test_equal_scores_do_not_divide_by_zero(tied_llama):
 def test_a_new_reward_model_on_the_trunk_of_another_has_a_scale_of_its_own(tied_llama, tmp_path):
     old = create(tied_llama)
     old.standardise_on(torch.tensor([5.0, 9.0]))
+    old.temperature = 3.0
     old.save(tmp_path, "")
     new = create(tmp_path)
-    assert (new.score_mean, new.score_std) == (0.0, 1.0)
+    assert (new.score_mean, new.score_std, new.temperature) == (0.0, 1.0, 1.0)
+
+
+def test_scores_are_shifted_to_those_of_demonstrations_and_keep_their_unit(tied_llama):
+    reward = create(tied_llama)
+    rows, others = random_rows([9, 17, 5]), random_rows([8, 20], seed=1)
+    raw = reward.score(rows), reward.score(others)
+    reward.standardise_on(raw[1])
+    reward.shift_to(reward.score(rows))  # takes the scale's place
+    torch.testing.assert_close(reward.score(rows), raw[0] - raw[0].mean(), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(reward.raw(reward.score(others)), raw[1], atol=1e-5, rtol=1e-5)
+
+
+def test_probabilities_are_of_raw_scores_over_the_temperature_and_both_are_kept_on_disk(tied_llama, tmp_path):
+    reward = create(tied_llama)
+    rows = random_rows([9, 17])
+    first, second = reward.score(rows)
+    reward.standardise_on(torch.tensor([-1.0, 7.0]))
+    reward.temperature = 2.5
+    # Whatever the scale: raw gap / 2.5.
+    assert reward.preference_logits(*reward.score(rows)).item() == pytest.approx(
+        (first - second).item() / 2.5, rel=1e-4
+    )
+    reward.save(tmp_path / "whole", "")
+    reward.settings = reward.settings.model_copy(update={"save_adapter": True})
+    reward.save(tmp_path / "both", "")
+    for folder in ("whole", "adapter"):
+        again = RewardModel.load(tmp_path / folder, ModelSettings(precision="float32"))
+        assert (again.score_mean, again.score_std, again.temperature) == (
+            reward.score_mean,
+            reward.score_std,
+            reward.temperature,
+        )
 
 
 # --- others read the same ---
@@ -233,7 +270,7 @@ def test_the_saved_folder_says_what_it_is(tied_llama, tmp_path):
     reward.save(tmp_path, "# card\n")
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["architectures"] == ["LlamaForSequenceClassification"]
-    assert config["camelid"] == {"score_mean": 0.0, "score_std": 1.0}
+    assert config["camelid"] == {"score_mean": 0.0, "score_std": 1.0, "temperature": 1.0}
     assert config["pad_token_id"] not in reward.chat.stop_ids
     assert pickles(tmp_path) == []
     assert reward.tokenizer.pad_token_id == reward.chat.stop_ids[0]  # the one in memory is left as it was

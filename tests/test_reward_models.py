@@ -125,6 +125,25 @@ def test_the_table_names_the_baselines(files, capsys):
     assert "calibration error" in captured.err
 
 
+def test_labelled_answers_show_whether_p_safe_is_right(files, tmp_path, capsys):
+    labelled = [p.model_copy(update={"chosen_safe": True, "rejected_safe": i < 2}) for i, p in enumerate(PAIRS)]
+    write_records(tmp_path / "pairs.jsonl", labelled)
+    # Chosen 0, 1, 2, 3 and rejected 1.5, 1.5 are safe, two rejected at -2 are not: found by any threshold above 0.12.
+    rows = [{"id": p.id, "chosen": i, "rejected": 1.5 if i < 2 else -2} for i, p in enumerate(labelled)]
+    scores = write(tmp_path / "scores.jsonl", rows)
+    assert main(command(files, "--scores", scores)) == 0
+    captured = capsys.readouterr()
+    assert "people say safe" in captured.out
+    assert "2 answers labelled unsafe, 6 safe; area under the ROC curve, in percent: 100.0 [" in captured.err
+    (left,) = (tmp_path / "runs").glob("reward-model-*/results.json")
+    safety = json.loads(left.read_text())["safety"]
+    [paper] = [row for row in safety["thresholds"] if row["threshold"] == 0.15]
+    assert (paper["num_flagged"], paper["precision"]["value"], paper["recall"]["value"]) == (2, 1, 1)
+    # sigmoid(-2), sigmoid(0) ... sigmoid(3)
+    predicted = [b["predicted"] for b in safety["calibration"]["bins"]]
+    assert predicted == pytest.approx([0.1192, 0.5, 0.7311, (2 * 0.8176 + 0.8808) / 3, 0.9526], abs=1e-4)
+
+
 def test_the_scores_that_it_leaves_can_be_read_again(files, tmp_path, capsys):
     assert main(command(files, "--scores", files["scores"], "--json")) == 0
     first = json.loads(capsys.readouterr().out)

@@ -8,13 +8,14 @@ import pytest
 import torch
 
 from camelid.models.chat import ChatFormatError
+from camelid.models.outputs import Loss
 from camelid.models.reward_model import RewardModel
 from camelid.models.rule_model import RuleModel, rule_ids, rule_reader
-from camelid.models.rule_notes import RuleNotes, prompt_name, rule_turn
+from camelid.models.rule_notes import RuleNotes, rule_turn
 from camelid.runs import Stage, execute, read_manifest
 from camelid.train.rule_rows import Parts, broken, few_examples, in_part, split_by_prompt
 from camelid.train.rules import RulesSettings, train_rules
-from camelid.types import Message
+from camelid.types import Message, prompt_name
 from rule_rows import JUDGEMENTS, LORA, RULES, rule_model, write
 from tiny import user
 
@@ -98,8 +99,9 @@ def test_the_gradient_does_not_depend_on_the_micro_batches_and_rows_keep_their_n
         model = rule_model(tied_llama)
         model.reward.settings = LORA.model_copy(update={"micro_batch_tokens": budget})
         rows = [model.row(j.prompt, j.completion, RULES[i % 2]) for i, j in enumerate(JUDGEMENTS[:4])]
-        metrics = model.reward.forward_backward_rows(
-            rows, lambda scores, which: ((weights[which] * scores).sum(), torch.tensor(len(which)))
+        metrics = model.reward.forward_backward(
+            [[row] for row in rows],
+            lambda scores, which: Loss((weights[which] * scores).sum(), torch.tensor(len(which)), {}),
         )
         assert metrics["count"] == 4
         gradients.append(model.reward.model.score.weight.grad.clone())
@@ -111,7 +113,7 @@ def test_a_loss_that_is_not_finite_is_an_error(tied_llama):
     model = rule_model(tied_llama)
     rows = [model.row(user("Hello"), "Hi.", RULES[0])]
     with pytest.raises(FloatingPointError, match="the loss of rows"):
-        model.reward.forward_backward_rows(rows, lambda scores, which: (scores.sum() * torch.inf, torch.tensor(1)))
+        model.reward.forward_backward([rows], lambda scores, which: Loss(scores.sum() * torch.inf, torch.tensor(1), {}))
 
 
 # --- folders ---

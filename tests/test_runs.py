@@ -191,8 +191,8 @@ def test_a_stage_that_another_process_works_on_is_refused_with_its_number(tmp_pa
     path = run_one(tmp_path, text)
     (path / "manifest.json").unlink()
     code = (
-        "import sys; from pathlib import Path; from camelid.runs import _only_process\n"
-        "with _only_process(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+        "import sys; from pathlib import Path; from camelid.lock import only_process\n"
+        "with only_process(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     )
     arguments = [sys.executable, "-c", code, str(path)]
     with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:

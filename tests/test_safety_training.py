@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,7 +25,8 @@ from camelid.collect.preprompts import (
     category_preprompt,
 )
 from camelid.curate.safety_share import ShareSettings, safety_share
-from camelid.evaluate.safety.refusal_rates import Answered, RefusalSettings, describe, evaluate_safety
+from camelid.evaluate.safety.refusal_rates import Answered, RefusalSettings, changes, describe, evaluate_safety
+from camelid.evaluate.safety.rule_check import RuleCheckSettings, check_refusal_rule
 from camelid.functional.statistics import proportion
 from camelid.models.batch import Row
 from camelid.models.model_settings import ModelSettings
@@ -35,7 +37,7 @@ from camelid.models.sampling import Sampling
 from camelid.runs import Stage, derived_seed, execute, read_manifest
 from camelid.types import Conversation, Message, Prompt, read_records, write_records
 from stage_resume import resumed
-from tiny import user
+from tiny import user, write_tiny_llama
 
 FLOAT = ModelSettings(precision="float32", lora_rank=2)
 ENDS = Sampling(max_new_tokens=24, stop=tuple("etaoin"))  # a random model does not end its turns; letters do it
@@ -265,3 +267,49 @@ def test_prompts_of_all_kinds_likelihood_and_resume(tied_llama, tmp_path):
     assert nll["value"] == pytest.approx(-total / sum(sum(r.loss_mask) for r in rendered), rel=1e-5)
     assert nll["n"] == 3 and read_manifest(path)["metrics"]["demonstrations_set_aside"] == 1
     resumed(stage, path, "answers.jsonl", 3, tmp_path / "again")
+
+    other = write_tiny_llama(tmp_path / "other", seed=3)
+    after = Stage("safety", evaluate_safety, settings, inputs | {"model": other, "before": path})
+    path = execute([after], tmp_path / "after")["safety"]
+    found = json.loads((path / "results.json").read_text())
+    change = found["change"]["demonstration_nll"]
+    assert change["value"] == pytest.approx(found["demonstration_nll"]["value"] - nll["value"])
+    assert found["change"]["refused"].keys() == {"unsafe", "borderline", "helpful"}
+
+
+def test_changes_are_taken_prompt_by_prompt(tmp_path):
+    texts = ("I cannot help with that.", "Sure.")
+
+    def evaluated(name: str, refused: str, nats: list[float]) -> Path:
+        rows = [
+            Answered(prompt=user(f"{n}?"), text=texts[mark == "-"], finished=True, tags=(("unsafe", "helpful")[n % 2],))
+            for n, mark in enumerate(refused)
+        ]
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "answers.jsonl").write_text("".join(row.model_dump_json() + "\n" for row in rows))
+        (tmp_path / name / "nats.json").write_text(json.dumps({"nats": nats, "tokens": [10, 30]}))
+        return tmp_path / name
+
+    before, after = evaluated("before", "-----r", [20.0, 90.0]), evaluated("after", "r-r--r", [21.0, 93.0])
+    found = changes(after, before)
+    # Of three unsafe prompts two more are refused; of three helpful ones the one that was refused before.
+    assert found["refused"]["unsafe"]["value"] == pytest.approx(2 / 3)
+    assert found["refused"]["helpful"]["value"] == 0
+    assert found["demonstration_nll"]["value"] == pytest.approx(4 / 40)
+    assert found["demonstration_nll"]["standard_error"] == pytest.approx(0)  # a tenth a token in both rows
+    with pytest.raises(ValueError, match=r"few: answers to other prompts"):
+        changes(after, evaluated("few", "----", [20.0, 90.0]))
+
+
+def test_the_refusal_rule_is_checked_as_a_stage(tmp_path):
+    head = "id,prompt,type,completion,annotation_1,annotation_2\n"
+    rows = [("I cannot help.", "2_full_refusal", "2_full_refusal"), ("Sure.", "1_full_compliance", "1_full_compliance")]
+    rows += [("Sure!", "2_full_refusal", "2_full_refusal"), ("Hm.", "1_full_compliance", "2_full_refusal")]
+    lines = [f"{i},Question {i}?,homonyms,{text},{one},{two}\n" for i, (text, one, two) in enumerate(rows)]
+    (tmp_path / "labelled.csv").write_text(head + "".join(lines))
+    stage = Stage("rule", check_refusal_rule, RuleCheckSettings(), {"answers": tmp_path / "labelled.csv"})
+    path = execute([stage], tmp_path / "runs")["rule"]
+    found = json.loads((path / "results.json").read_text())["all"]
+    assert (found["agreement"]["value"], found["agreement"]["n"]) == (pytest.approx(2 / 3), 3)
+    assert found["missed_refusals"]["value"] == 0.5
+    assert found["missed_partial"] is None

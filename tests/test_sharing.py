@@ -25,6 +25,7 @@ from camelid.models.sampling import Sampling
 from camelid.models.sharing import reward_model_beside, view
 from camelid.runs import Stage, execute
 from camelid.train.ppo import PpoSettings, train_ppo
+from camelid.train.scoring import ScoreSettings
 from camelid.types import Prompt, write_records
 from tiny import write_tiny_llama
 
@@ -222,7 +223,7 @@ def test_ppo_with_a_shared_trunk_is_ppo(tied_llama, reward_folder, tmp_path):
             batch_size=4,
             mini_batch_size=2,
             learning_rate=1e-2,
-            unfinished_score=None,
+            scoring=ScoreSettings(unfinished_score=None),
             share_trunk=share,
         )
         inputs = {"model": tied_llama, "reward_model": reward_folder / folder, "prompts": tmp_path / "prompts.jsonl"}

@@ -119,6 +119,56 @@ def test_no_loss_of_more_than_a_point():
     assert verdict == "shown"
 
 
+def test_no_change_of_more_than_a_tenth():
+    def verdict(value, error):
+        claim = Claim(text="flat", measure="m", cell="a", direction="within", than=0.1)
+        return judge(claim, lambda cell, measure: [normal(value, error, 9)])[1]
+
+    assert verdict(0.05, 0.02) == verdict(-0.05, 0.02) == "shown"
+    assert verdict(0.05, 0.03) == verdict(0.11, 0.02) == verdict(-0.11, 0.02) == "undecided"
+    assert verdict(0.2, 0.02) == verdict(-0.2, 0.02) == "contradicted"
+    with pytest.raises(ValueError, match=r"within 0 of no change there is nothing"):
+        Claim(text="flat", measure="m", cell="a", direction="within")
+
+
+def test_cells_of_several_files_and_measures_of_some_arms(tmp_path):
+    s = settings(
+        cells=(Cell(name="start"), *(Cell(name="tuned", seed=seed, parts=("a", "b")) for seed in (0, 1))),
+        measures=(
+            Measure(name="own", path=("accuracy",), arms=("start",)),
+            Measure(name="rate", path=("a", "accuracy"), arms=("tuned",)),
+            Measure(name="spread", path=("b", "deep", "spread"), arms=("tuned",)),
+        ),
+        curves=tuple(
+            Curve(name=f"of {part}", path=(part, "points"), x="n", y="mean", arms=("tuned",)) for part in "ab"
+        ),
+        claims=(Claim(text="higher", measure="rate", cell="tuned", against="start", against_measure="own"),),
+        figures=(
+            Figure(title="Arms", measures=("rate", "own")),
+            Figure(title="Curve", kind="curve", measures=("of a",)),
+            Figure(title="Curves", kind="curve", measures=("of a", "of b")),
+        ),
+    )
+    rows = [row(0.4, 1.0), row(0.6, 2.0), row(0.7, 3.0), row(0.8, 4.0), row(0.9, 5.0)]
+    folder = concluded(tmp_path, s, rows)
+    study = json.loads((folder / "study.json").read_text())
+    assert study["arms"]["start"]["measures"]["own"]["by_run"] == [0.4]
+    assert list(study["arms"]["start"]["measures"]) == ["own"]
+    assert study["arms"]["tuned"]["measures"]["rate"]["by_run"] == [0.6, 0.8]
+    assert study["arms"]["tuned"]["measures"]["spread"]["by_run"] == [3.0, 5.0]
+    assert study["claims"][0]["difference"]["value"] == pytest.approx(0.7 - 0.4)
+    assert list(study["curves"]["of a"]) == ["tuned"]
+    page = (folder / "report.html").read_text()  # in words of each figure, what tells its lines apart
+    assert "Curve. tuned: 0.7 at 1" in page and "Curves. of a: 0.7 at 1" in page and "of b: 0.8 at 1" in page
+    line = next(line for line in (folder / "tables.md").read_text().splitlines() if line.startswith("| start"))
+    assert line.endswith("| – | – |")
+    with pytest.raises(ValueError, match=r"no 'own' of 'tuned'"):
+        wrong = s.model_copy(update={"claims": (Claim(text="?", measure="own", cell="tuned"),)})
+        concluded(tmp_path, wrong, rows)
+    with pytest.raises(ValueError, match=r"3 cells and 4 results; the cells are made of 5"):
+        concluded(tmp_path, s, rows[:4])
+
+
 @pytest.mark.parametrize(
     ("changes", "rows", "message"),
     [

@@ -96,8 +96,14 @@ def test_each_temperature_has_its_curve_and_the_highest_is_chosen(chosen):
     for point in choice["temperatures"]:
         gap = means[point["temperature"]] - means[choice["temperature"]]
         assert point["gap_to_chosen"]["value"] == pytest.approx(gap)
-    results = json.loads((path / "results.json").read_text())["best_of_3"]
-    assert results["temperature_0.9"]["value"] == pytest.approx(means[0.9])
+    results = json.loads((path / "results.json").read_text())
+    assert results["best_of_3"]["temperature_0.9"]["value"] == pytest.approx(means[0.9])
+    assert list(results["best_of_3_less_at_0.9"]) == ["temperature_0.3", "temperature_1.5"]
+    gap = results["best_of_3_less_at_0.9"]["temperature_1.5"]
+    assert gap["value"] == pytest.approx(means[1.5] - means[0.9])
+    assert gap["standard_error"] == pytest.approx(np.std(np.subtract(best[1.5], best[0.9]), ddof=1) / np.sqrt(7))
+    groups = read_groups(path / "samples-1.5.jsonl", 4)
+    assert results["points"][2]["mean"]["value"] == pytest.approx(np.mean([s.score for g in groups for s in g]))
 
 
 @pytest.mark.parametrize("temperature", ["0.3", "1.5"])

@@ -14,14 +14,16 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from camelid import __version__, process
-from camelid.commands import compare_words, eval_words, model_words
+from camelid.commands import LOG_TO, compare_words, eval_words, model_words
 
 STAGES = {
     "import": "camelid.collect.stage:import_data",
     "clean-sharegpt": "camelid.collect.sharegpt.stage:clean_sharegpt",
     "ghost-attention": "camelid.collect.ghost_attention:ghost_attention",
+    "demands": "camelid.collect.demands:demand_rows",
     "context-distillation": "camelid.collect.context_distillation:context_distillation",
     "safety-share": "camelid.curate.safety_share:safety_share",
+    "mix": "camelid.curate.mix:mix",
     "hold-back": "camelid.annotate.hold_back:hold_back",
     "sft": "camelid.train.sft:train_sft",
     "reward": "camelid.train.reward:train_reward",
@@ -36,8 +38,11 @@ STAGES = {
     "expert-iteration": "camelid.train.expert_iteration:train_expert_iteration",
     "pairs": "camelid.annotate.pairs:sample_pairs",
     "annotate": "camelid.annotate.scripted:annotate_by_reward_model",
+    "rank": "camelid.annotate.rankings:rank_answers",
     "judge": "camelid.annotate.judge:annotate_by_judge",
     "evaluate": "camelid.evaluate.version:evaluate_version",
+    "score-answers": "camelid.evaluate.score_answers:score_answers",
+    "choose-checkpoint": "camelid.evaluate.checkpoint_choice:choose_checkpoint",
     "path": "camelid.evaluate.path:measure_path",
     "evaluate-safety": "camelid.evaluate.safety.refusal_rates:evaluate_safety",
     "attribute-recall": "camelid.evaluate.attribute_recall:attribute_recall",
@@ -64,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"camelid {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_recipes, _add_runs, _add_report, _add_models, _add_data, _add_eval, _add_stages):
+    for add in (_add_recipes, _add_runs, _add_watch, _add_report, _add_models, _add_data, _add_eval, _add_stages):
         add(commands)
     return top
 
@@ -79,6 +84,7 @@ def _add_recipes(commands: Any) -> None:
         command.set_defaults(kind=kind)
         command.add_argument("--set", action="append", default=[], metavar="STAGE.FIELD=VALUE", help="change a setting")
         command.add_argument("--out", default="", help=f"folder of the run (default: runs/{place})")
+        command.add_argument("--log-to", metavar="NAMES", help=LOG_TO)
         command.add_argument("--dry-run", action="store_true", help="print the plan and what it will cost; run nothing")
 
     # For the list; `main` hands its words on, since a stage's inputs are named by the stage.
@@ -91,6 +97,14 @@ def _add_recipes(commands: Any) -> None:
     for verb in (show, copy):
         verb.add_argument("recipe")
     copy.add_argument("file", help="where to, such as my_recipe.py")
+
+
+def _add_watch(commands: Any) -> None:
+    watch = _command(commands, "watch", "watch:watch", "a live page of runs: curves, samples, guards, time left")
+    watch.add_argument("run", nargs="+", help="folder of a run, begun or not, or of one stage")
+    watch.add_argument(
+        "--port", type=int, default=0, help="port on this machine (default: the first free one from 8600)"
+    )
 
 
 def _add_runs(commands: Any) -> None:
@@ -145,8 +159,8 @@ def _add_data(commands: Any) -> None:
     convert = _command(data, "convert", "data:convert", "from any known format to another")
     convert.add_argument("file")
     convert.add_argument("output")
-    convert.add_argument("--to", default="camelid", help="camelid, openai, sharegpt, alpaca, hh or trl")
-    convert.add_argument("--kind", default="", choices=["conversations", "preferences", "prompts"])
+    convert.add_argument("--to", default="camelid", help="camelid, openai, sharegpt, alpaca, hh, trl or ranked")
+    convert.add_argument("--kind", default="", choices=["conversations", "preferences", "prompts", "rankings"])
     convert.add_argument("--strict", action="store_true", help="stop at the first row that does not fit")
     _add_sieves(data)
 

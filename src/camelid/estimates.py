@@ -21,10 +21,12 @@ from camelid import (
     estimates_study,
 )
 from camelid.collect.readers import read
-from camelid.collect.stage import KINDS
 from camelid.costs import Cost
 from camelid.estimates_evaluation import sample
 from camelid.expected import Left, Reads, Rows
+from camelid.functional.mixing import mixture_sizes
+from camelid.models.shape import Shape
+from camelid.types import KINDS
 
 DATA_SECONDS = 0.2
 """Reading, checking and writing some hundred rows."""
@@ -53,6 +55,15 @@ def hold_back(s: Any, reads: Reads, cost: Cost) -> Left:
     return parts | {"chosen.jsonl": chosen}
 
 
+def mix(s: Any, reads: Reads, cost: Cost) -> Left:
+    """Of a source of one kind only, half of the rows are taken to be of it."""
+    cost.seconds += DATA_SECONDS
+    found = {name: reads.rows(name) for name in s.weights}
+    there = {name: rows.number / (2 if name in s.only else 1) for name, rows in found.items()}
+    sizes = mixture_sizes(there, s.weights, whole=s.whole, max_rows=s.max_rows)
+    return {"mixed.jsonl": Rows.join([rows._replace(number=sizes[name]) for name, rows in found.items()])}
+
+
 def train_sft(s: Any, reads: Reads, cost: Cost) -> Left:
     """Assistant turns before the last are counted as context, so the head's work is a little too low for long talks."""
     shape, rows = reads.shape("model"), reads.rows("demonstrations")
@@ -75,21 +86,6 @@ def train_sft(s: Any, reads: Reads, cost: Cost) -> Left:
     return {"model": shape}
 
 
-def train_reward(s: Any, reads: Reads, cost: Cost) -> Left:
-    shape, rows = reads.shape("model").as_reward_model(s.num_layers), reads.rows("preferences")
-    length = min(rows.tokens, s.max_tokens)
-    # Which rows are tagged unsafe is not known before the run: 37% of the starter set's are.
-    number = rows.number * {"all": 1.0, "unsafe": 0.37, "other": 0.63}[s.prompts]
-    cost.load_for_training(shape, s.model)
-    tokens, step = 2 * max(number - s.held_out, 0) * s.epochs * length, 2 * s.batch_size * length
-    cost.train(shape, s.model, tokens, length=length, step_tokens=step, checkpoint_every=s.checkpoint_every)
-    cost.score(shape, 2 * s.held_out * length, at_once=s.model.micro_batch_tokens)
-    if "samples" in reads:
-        samples = reads.rows("samples")
-        cost.score(shape, 2 * samples.number * samples.tokens, at_once=s.model.micro_batch_tokens)
-    return {"model": shape}
-
-
 def sample_best(s: Any, reads: Reads, cost: Cost) -> Left:
     """At most one answer a prompt is left."""
     policy, reward = reads.shape("model"), reads.shape("reward_model")
@@ -104,29 +100,50 @@ def sample_best(s: Any, reads: Reads, cost: Cost) -> Left:
 
 
 def train_ppo(s: Any, reads: Reads, cost: Cost) -> Left:
-    """A rollout goes through the reward model, the policy, the reference, and then `ppo_epochs` updates."""
-    shape, reward, prompts = reads.shape("model"), reads.shape("reward_model"), reads.rows("prompts")
+    """A rollout goes through the reward models, the policy, the reference, and then `ppo_epochs` updates.
+
+    Of two reward models each is counted on every rollout, and text of pretraining as full rows; programs and functions
+    that score are counted as no time.
+    """
+    shape, prompts = reads.shape("model"), reads.rows("prompts")
+    rewards = [reads.shape(name) for name in ("reward_model", "safety_reward_model") if name in reads]
+    alarms = [reads.shape("alarm_model")] if "alarm_model" in reads else []
+    if not rewards and "reward_model" in s.scoring.sources:
+        rewards = [reads.shape("reward_model")]  # an error that names the input
     rollouts, new = s.num_iterations * min(s.batch_size, prompts.number), s.sampling.max_new_tokens
-    tokens = rollouts * (prompts.prompt_tokens + new)
+    length, at_once = prompts.prompt_tokens + new, s.model.micro_batch_tokens
+    tokens = rollouts * length
     cost.load_for_training(shape, s.model)
-    if not s.share_trunk:
+    for reward in [*([] if s.share_trunk else rewards), *alarms]:
         cost.load(reward)
     if not s.model.lora_rank:
         cost.load(shape)  # without adapters to switch off, the reference is a copy
     sample(cost, shape, s.sampling, prompts._replace(number=rollouts), calls=s.num_iterations)
-    cost.score(reward, tokens, at_once=s.model.micro_batch_tokens)
+    for reward in [*rewards, *alarms]:
+        cost.score(reward, tokens, at_once=at_once)
+    _held_out_looks(s, reads, cost, rewards)
     # The policy's pass takes log-probabilities and entropies from logits of their own, the reference's only the former.
-    cost.score(shape, 2 * tokens, with_head=3 * rollouts * new, at_once=s.model.micro_batch_tokens)
-    length = prompts.prompt_tokens + new
-    cost.train(
-        shape,
-        s.model,
-        s.ppo_epochs * tokens,
-        with_head=s.ppo_epochs * rollouts * new,
-        length=length,
-        step_tokens=s.mini_batch_size * length,
-    )
+    cost.score(shape, 2 * tokens, with_head=3 * rollouts * new, at_once=at_once)
+    step = {"length": length, "step_tokens": s.mini_batch_size * length}
+    heads = s.ppo_epochs * rollouts * new
+    cost.train(shape, s.model, s.ppo_epochs * tokens, with_head=heads, **step)
+    if "pretraining" in reads:
+        text = s.ppo_epochs * rollouts * s.ptx.ratio * s.ptx.max_tokens
+        cost.train(shape, s.model, text, with_head=text, **step)
     return {"model": shape}
+
+
+def _held_out_looks(s: Any, reads: Reads, cost: Cost, rewards: list[Shape]) -> None:
+    """Completions of PPO's held-out prompts, drawn and scored."""
+    given = "held_out_prompts" in reads
+    held_out = reads.rows("held_out_prompts") if given else reads.rows("prompts")._replace(number=s.held_out)
+    if not held_out.number:
+        return
+    looks = 1 + -(-s.num_iterations // s.held_out_every)
+    number, new = looks * held_out.number, s.sampling.max_new_tokens
+    sample(cost, reads.shape("model"), s.sampling, held_out._replace(number=number), calls=looks)
+    for reward in rewards:
+        cost.score(reward, number * (held_out.prompt_tokens + new), at_once=s.model.micro_batch_tokens)
 
 
 def sample_pairs(s: Any, reads: Reads, cost: Cost) -> Left:
@@ -148,6 +165,22 @@ def annotate_by_reward_model(s: Any, reads: Reads, cost: Cost) -> Left:
     return {"preferences.jsonl": rows}
 
 
+def rank_answers(s: Any, reads: Reads, cost: Cost) -> Left:
+    """Every answer is taken to differ from its prompt's others."""
+    shape, reward, prompts = (
+        reads.shape("model"),
+        reads.shape("reward_model"),
+        reads.rows("prompts").first(s.max_prompts),
+    )
+    new = s.sampling.max_new_tokens
+    cost.load(shape)
+    sample(cost, shape, s.sampling, prompts, copies=s.num_samples)
+    cost.load(reward)
+    tokens = s.num_samples * prompts.number * (prompts.prompt_tokens + new)
+    cost.score(reward, tokens, at_once=s.model.micro_batch_tokens)
+    return {"rankings.jsonl": prompts._replace(answer_tokens=float(new), answers=s.num_samples)}
+
+
 def annotate_by_judge(s: Any, reads: Reads, cost: Cost) -> Left:
     """The work is a server's; its time is not known here and counted as none."""
     return {"preferences.jsonl": reads.rows("comparisons")}
@@ -161,11 +194,12 @@ def write_run_report(s: Any, reads: Reads, cost: Cost) -> Left:
 TABLE: dict[str, Callable[[Any, Reads, Cost], Left]] = {
     "camelid.collect.stage.import_data": import_data,
     "camelid.annotate.hold_back.hold_back": hold_back,
+    "camelid.curate.mix.mix": mix,
     "camelid.annotate.pairs.sample_pairs": sample_pairs,
+    "camelid.annotate.rankings.rank_answers": rank_answers,
     "camelid.annotate.scripted.annotate_by_reward_model": annotate_by_reward_model,
     "camelid.annotate.judge.annotate_by_judge": annotate_by_judge,
     "camelid.train.sft.train_sft": train_sft,
-    "camelid.train.reward.train_reward": train_reward,
     "camelid.train.rejection.sample_best": sample_best,
     "camelid.train.ppo.train_ppo": train_ppo,
     "camelid.evaluate.report.stage.write_run_report": write_run_report,

@@ -51,6 +51,26 @@ def measure_path(s: Any, reads: Reads, cost: Cost) -> Left:
     return {}
 
 
+def choose_checkpoint(s: Any, reads: Reads, cost: Cost) -> Left:
+    """All checkpoints are taken to be as large as the first."""
+    shape, prompts, reward = (
+        reads.shape("models"),
+        reads.rows("prompts").first(s.max_prompts),
+        reads.shape("reward_model"),
+    )
+    number, new = len(reads.sources("models")), s.sampling.max_new_tokens
+    cost.load(reward)
+    for _ in range(number):
+        cost.load(shape)
+        sample(cost, shape, s.sampling, prompts)
+        cost.score(reward, prompts.number * (prompts.prompt_tokens + new), at_once=s.model.micro_batch_tokens)
+        if "demonstrations" in reads:
+            told = reads.rows("demonstrations")
+            cost.score(shape, told.number * told.tokens, with_head=told.number * told.answer_tokens)
+        cost.unload()
+    return {"model": shape}
+
+
 def evaluate_task(s: Any, reads: Reads, cost: Cost) -> Left:
     """Every question once and every choice once; the examples once a chunk where they are the same for all.
 
@@ -80,6 +100,7 @@ def evaluate_task(s: Any, reads: Reads, cost: Cost) -> Left:
 TABLE: dict[str, Callable[[Any, Reads, Cost], Left]] = {
     "camelid.evaluate.version.evaluate_version": evaluate_version,
     "camelid.evaluate.path.measure_path": measure_path,
+    "camelid.evaluate.checkpoint_choice.choose_checkpoint": choose_checkpoint,
     "camelid.evaluate.tasks.stage.evaluate_task": evaluate_task,
 }
 """By module and name of the stage's function."""

@@ -20,11 +20,13 @@ INSTRUCTION_TOKENS = 93
 
 
 def make_rule_judgements(s: Any, reads: Reads, cost: Cost) -> Left:
-    """Files that are there are read; of others nothing is known."""
+    """Files that are there are read; of a stage's pairs both answers are taken to be labelled."""
     paths = [(name, path) for name in READERS if name in reads for path in reads.sources(name)]
     made = [judgement for name, path in paths if isinstance(path, Path) for judgement in READERS[name](path, s)]
     cost.seconds += 0.2 + len(made) / 10_000
-    return {"judgements.jsonl": Rows.of(made)} if all(isinstance(path, Path) for _, path in paths) else {}
+    pairs = [reads.known.rows(source) for _, source in paths if not isinstance(source, Path)]
+    expected = [rows._replace(number=2 * rows.number) for rows in pairs]
+    return {"judgements.jsonl": Rows.join([Rows.of(made), *expected])}
 
 
 def train_rules(s: Any, reads: Reads, cost: Cost) -> Left:

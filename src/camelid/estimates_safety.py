@@ -14,8 +14,8 @@ from camelid.types import Prompt
 
 DATA_SECONDS = 0.2
 """Reading, checking and writing some hundred rows."""
-INSTRUCTION_TOKENS, PREPROMPT_TOKENS = 20, 40
-"""An instruction of one to three constraints; a safety preprompt."""
+DEMAND_TOKENS, INSTRUCTION_TOKENS, PREPROMPT_TOKENS = 9, 20, 40
+"""A word to end with or to use; an instruction of one to three constraints; a safety preprompt."""
 UNSAFE_SHARE = 0.37
 """Of the prompts, where their tags are not known before the run: the starter set's."""
 
@@ -28,7 +28,19 @@ def ghost_attention(s: Any, reads: Reads, cost: Cost) -> Left:
     instructions = (s.max_turns + 1) / 2 * INSTRUCTION_TOKENS  # before every turn that was said so far
     _dialogues(cost, shape, s, s.num_dialogues * turns / s.max_turns, s.max_turns, asked, instructions, s.num_samples)
     new = s.sampling.max_new_tokens
-    return {"demonstrations.jsonl": Rows(s.num_dialogues, turns * asked + (turns - 1) * new + INSTRUCTION_TOKENS, new)}
+    dialogue = turns * asked + (turns - 1) * new
+    return {
+        "demonstrations.jsonl": Rows(s.num_dialogues, dialogue + INSTRUCTION_TOKENS, new),
+        "told.jsonl": Rows(s.num_dialogues, dialogue + turns * INSTRUCTION_TOKENS, new),
+    }
+
+
+def demand_rows(s: Any, reads: Reads, cost: Cost) -> Left:
+    """All answers of a dialogue train; those before its last are counted as context here."""
+    cost.seconds += DATA_SECONDS
+    rows, turns = reads.rows("conversations"), (1 + s.max_turns) / 2
+    asked = rows.prompt_tokens + (1 - s.plain_share) * DEMAND_TOKENS
+    return {"rows.jsonl": Rows(s.num_dialogues, turns * asked + (turns - 1) * rows.answer_tokens, rows.answer_tokens)}
 
 
 def attribute_recall(s: Any, reads: Reads, cost: Cost) -> Left:
@@ -116,6 +128,7 @@ def _asked(file: Path) -> Rows:
 
 TABLE: dict[str, Callable[[Any, Reads, Cost], Left]] = {
     "camelid.collect.ghost_attention.ghost_attention": ghost_attention,
+    "camelid.collect.demands.demand_rows": demand_rows,
     "camelid.collect.context_distillation.context_distillation": context_distillation,
     "camelid.curate.safety_share.safety_share": safety_share,
     "camelid.train.temperature.choose_temperature": choose_temperature,

@@ -15,6 +15,8 @@ DATA_SECONDS = 0.2
 """Reading, checking and writing some hundred rows."""
 PAGE_SECONDS = 8.0
 """Bootstraps of some tens of cells, figures and page."""
+TAGGED_SHARE = 0.37
+"""Of the prompts, where only those with one tag are asked: the starter set's unsafe ones."""
 QUESTION_TOKENS, CHOICE_TOKENS = 30, 6
 """A question of ARC-easy and its right choice."""
 ITEM_TOKENS = {"arc_easy": 46, "piqa": 60, "boolq": 151, "lambada": 82}
@@ -108,6 +110,31 @@ def evaluate_reward_model(s: Any, reads: Reads, cost: Cost) -> Left:
     return {}
 
 
+def score_answers(s: Any, reads: Reads, cost: Cost) -> Left:
+    shape, asked, new = reads.shape("model"), reads.rows("prompts"), s.sampling.max_new_tokens
+    prompts = asked._replace(number=asked.number * (TAGGED_SHARE if s.tag else 1)).first(s.max_prompts)
+    cost.load(shape)
+    calls = max(prompts.number / s.prompts_a_chunk, 1)
+    for copies in (s.num_samples, 1):
+        cost.sample(shape, s.sampling, prompts.number, prompts.prompt_tokens, copies=copies, calls=calls)
+    tokens = prompts.number * (s.num_samples + 1) * (prompts.prompt_tokens + new)
+    for name in ("reward_model", "second_reward_model"):
+        if name in reads:
+            judge = reads.shape(name)
+            cost.load(judge)
+            cost.score(judge, tokens, at_once=s.model.micro_batch_tokens)
+    if "start_model" in reads:
+        start = reads.shape("start_model")
+        cost.load(start)
+        cost.score(start, prompts.number * (prompts.prompt_tokens + new), with_head=prompts.number * new)
+    return {}
+
+
+def nothing_much(s: Any, reads: Reads, cost: Cost) -> Left:
+    cost.seconds += DATA_SECONDS
+    return {}
+
+
 def write_study(s: Any, reads: Reads, cost: Cost) -> Left:
     cost.seconds += PAGE_SECONDS
     return {}
@@ -128,6 +155,9 @@ TABLE: dict[str, Callable[[Any, Reads, Cost], Left]] = {
     "camelid.evaluate.imitation.judge_check.check_judge": check_judge,
     "camelid.evaluate.imitation.study.write_study": write_study,
     "camelid.evaluate.studies.conclude.conclude": write_study,
+    "camelid.evaluate.safety.rule_check.check_refusal_rule": nothing_much,
+    "camelid.evaluate.score_answers.score_answers": score_answers,
+    "camelid.evaluate.studies.took.took": nothing_much,
     "camelid.evaluate.reward_models.evaluate_reward_model": evaluate_reward_model,
     "camelid.curate.folds.split_fold": split_fold,
     "camelid.train.distill.train_distill": train_distill,

@@ -29,6 +29,8 @@ class Rows(NamedTuple):
     prompt_tokens: float
     answer_tokens: float = 0.0
     """Of one answer: a conversation's last turn, one side of a pair."""
+    answers: float = 1.0
+    """Answers a row, counted where the rows are there: a pair has two, a ranking as many as were put in order."""
 
     @property
     def tokens(self) -> float:
@@ -45,7 +47,8 @@ class Rows(NamedTuple):
         number = sum(part.number for part in parts)
         prompts = sum(part.number * part.prompt_tokens for part in parts)
         answers = sum(part.number * part.answer_tokens for part in parts)
-        return cls(number, prompts / max(number, 1), answers / max(number, 1))
+        each = sum(part.number * part.answers for part in parts)
+        return cls(number, *(total / max(number, 1) for total in (prompts, answers, each)))
 
     @classmethod
     def of(cls, records: list[Any]) -> Rows:
@@ -53,7 +56,7 @@ class Rows(NamedTuple):
         prompts = [_prompt_tokens(record) for record in records]
         answers = [tokens_of(answer) for record in records for answer in answers_of(record)]
         prompt, answer = (sum(lengths) / max(len(lengths), 1) for lengths in (prompts, answers))
-        return cls(len(records), prompt, answer)
+        return cls(len(records), prompt, answer, len(answers) / max(len(records), 1))
 
 
 def _prompt_tokens(record: Record) -> float:

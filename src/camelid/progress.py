@@ -1,13 +1,21 @@
-"""Progress bars with time left, on stderr. Where stderr is no terminal, a line now and then instead of a bar."""
+"""Progress bars with time left, on stderr. Where stderr is no terminal, a line now and then instead of a bar.
+
+How far a stage is stands in its directory too, for those who watch it from elsewhere.
+"""
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 SECONDS_BETWEEN_LINES = 20.0
+RECORD = "progress.json"
+"""What a stage is at: `what`, `done` of `total`, `first` (done when it began), `began` and `time`, since the epoch."""
+SECONDS_BETWEEN_RECORDS = 1.0
 
 
 @contextmanager
@@ -18,6 +26,37 @@ def progress(what: str, total: int, done: int = 0) -> Iterator[Callable[[int], N
             yield tick
     else:
         yield _lines(what, total, done)
+
+
+@contextmanager
+def recorded_progress(label: str, what: str, total: int, done: int, file: Path) -> Iterator[Callable[[int], None]]:
+    """The same for a stage called `label`, and in `file` for others to read."""
+    note = _recorder(file, what, total, done)
+    with progress(f"{label}: {what}", total, done) as tick:
+
+        def both(units: int) -> None:
+            tick(units)
+            note(units)
+
+        yield both
+
+
+def _recorder(file: Path, what: str, total: int, done: int) -> Callable[[int], None]:
+    first, began = done, time.time()
+    last = 0.0
+
+    def note(units: int) -> None:
+        nonlocal done, last
+        done += units
+        now = time.time()
+        if now - last >= SECONDS_BETWEEN_RECORDS or done == total:
+            last = now
+            row = {"what": what, "total": total, "done": done, "first": first, "began": began, "time": now}
+            with suppress(OSError):  # nothing depends on it
+                file.write_text(json.dumps(row))
+
+    note(0)
+    return note
 
 
 @contextmanager

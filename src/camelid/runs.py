@@ -10,28 +10,30 @@ Imports no torch.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from camelid import __version__
+from camelid import __version__, lock, progress, writers
 from camelid.checkpoints import Checkpoints
 from camelid.durable import DiskFullError, directory_digest, file_digest, naming_full_disk, sync_file, write_json
-from camelid.progress import progress
+from camelid.metrics_file import MetricsFile, Observer
 from camelid.provenance import PeakMemory, provenance
 from camelid.types import content_hash
 
-WORKING_FILES = ("manifest.json", "run.lock", "checkpoints", "timing.jsonl")
+WORKING_FILES = ("manifest.json", lock.NAME, progress.RECORD, "checkpoints", "timing.jsonl")
 """Files of a stage's directory that are not its outputs."""
+
+LOGS = ("metrics.jsonl", "samples.jsonl", "guards.jsonl")
+"""Files to which a stage with checkpoints appends rows as it goes; a resume cuts them back to its checkpoint."""
 
 
 class Settings(BaseModel):
@@ -92,17 +94,27 @@ class Run:
     inputs: dict[str, Any]
     """Paths by name; a list of paths where the stage was given a list."""
     checkpoints: Checkpoints
+    observers: Sequence[Observer] = ()
+    """Who hears of the rows of metrics.jsonl."""
+
+    def __post_init__(self) -> None:
+        self._metrics = MetricsFile(self.path, self.observers)
 
     def log(self, step: int, **metrics: float) -> None:
-        """Append a row to metrics.jsonl (no clock times, so the same after a resume) and its time to timing.jsonl."""
-        for name, row in (("metrics", metrics), ("timing", {"time": time.time()})):
-            path = self.path / f"{name}.jsonl"
-            with naming_full_disk(path), path.open("a") as file:
-                file.write(json.dumps({"step": step, **row}) + "\n")
+        """Append a row to metrics.jsonl."""
+        self._metrics.append(step, metrics)
+
+    def append(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Append rows to one of `LOGS`, without clock times."""
+        if name not in LOGS:
+            raise ValueError(f"{name} would not be cut back by a resume; it cuts {', '.join(LOGS)}")
+        path = self.path / name
+        with naming_full_disk(path), path.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
     def progress(self, what: str, total: int, done: int = 0) -> Any:
         """A progress bar with time left, on stderr; a context manager whose value advances it: `tick(1)`."""
-        return progress(f"{self.label}: {what}", total, done)
+        return progress.recorded_progress(self.label, what, total, done, self.path / progress.RECORD)
 
     @property
     def label(self) -> str:
@@ -111,43 +123,54 @@ class Run:
     def resume(self, load: Callable[[Path], None]) -> int:
         """Load the newest whole checkpoint and return the step after it; 0 where there is none."""
         checkpoint = self.checkpoints.latest()
-        metrics = self.path / "metrics.jsonl"
-        size = 0
+        sizes: dict[str, int] = {}
         step = 0
         if checkpoint is not None:
             load(checkpoint.path)
-            size, step = checkpoint.notes["metrics_bytes"], checkpoint.step
-        if metrics.exists():  # rows after the checkpoint will be written again
-            os.truncate(metrics, size)
+            sizes, step = checkpoint.notes["log_bytes"], checkpoint.step
+        for path in self._logs():  # rows after the checkpoint will be written again
+            os.truncate(path, sizes.get(path.name, 0))
         return step
 
     def checkpoint(self, step: int, save: Callable[[Path], None]) -> None:
         """Save the state after `step` steps: `save` writes files into the folder that it is given."""
-        metrics = self.path / "metrics.jsonl"
-        if metrics.exists():
-            sync_file(metrics)
-        size = metrics.stat().st_size if metrics.exists() else 0
-        self.checkpoints.save(step, save, notes={"metrics_bytes": size})
+        for path in self._logs():
+            sync_file(path)
+        sizes = {path.name: path.stat().st_size for path in self._logs()}
+        self.checkpoints.save(step, save, notes={"log_bytes": sizes})
+
+    def _logs(self) -> list[Path]:
+        return [self.path / name for name in LOGS if (self.path / name).exists()]
 
 
 def execute(
-    stages: Sequence[Stage], root: Path, *, announce: Callable[[str], None] = lambda text: None
+    stages: Sequence[Stage],
+    root: Path,
+    *,
+    announce: Callable[[str], None] = lambda text: None,
+    log_to: str | None = None,
 ) -> dict[str, Path]:
     """Run the stages in order under `root`, skipping those whose manifest exists. Returns each stage's directory.
 
+    `log_to` names writers that get the metrics too, by commas; None: those that CAMELID_LOG_TO names. No result depends
+    on them, so they are no setting of a stage.
     Raises whatever a stage raises; what its last checkpoint holds is kept, and executing again goes on from there.
     """
     finished: dict[str, Path] = {}
+    log_to_names = writers.checked(log_to)
     for number, stage in enumerate(stages, 1):
         path, inputs, digests = _place(stage, finished, root)
         finished[stage.name] = path
-        _record_progress(root, finished)
+        _record_progress(root, finished, stages)
         done = read_manifest(path) is not None
         announce(f"[{number}/{len(stages)}] {stage.name} {'is done' if done else f'-> {path}'}")
         if done:
             Checkpoints(path / "checkpoints").clear()  # a kill may have come after the manifest and before this
         else:
-            _execute_one(stage, path, inputs, digests)
+            observers = writers.observers(
+                log_to_names, root, path.relative_to(root), stage.settings.model_dump(mode="json")
+            )
+            _execute_one(stage, path, inputs, digests, observers)
     return finished
 
 
@@ -170,13 +193,17 @@ def sources(stage: Stage) -> list[Input]:
     return [v for value in stage.inputs.values() for v in ([value] if isinstance(value, Input) else value)]
 
 
-def _execute_one(stage: Stage, path: Path, inputs: dict[str, Any], digests: dict[str, str]) -> None:
+def _execute_one(
+    stage: Stage, path: Path, inputs: dict[str, Any], digests: dict[str, str], observers: Sequence[Observer]
+) -> None:
     path.mkdir(parents=True, exist_ok=True)
-    with _only_process(path):
+    with lock.only_process(path), ExitStack() as ends:
         if read_manifest(path) is not None:
             return  # another process finished it a moment ago
+        for observer in observers:
+            ends.enter_context(closing(observer))
         started = time.time()
-        run = Run(path, stage.settings, Inputs(inputs), Checkpoints(path / "checkpoints"))
+        run = Run(path, stage.settings, Inputs(inputs), Checkpoints(path / "checkpoints"), observers)
         with PeakMemory() as memory:
             try:
                 with naming_full_disk(path):
@@ -235,9 +262,10 @@ def read_run(root: Path) -> dict[str, Path]:
     return {name: root / place for name, place in stages.items()}
 
 
-def _record_progress(root: Path, finished: Mapping[str, Path]) -> None:
+def _record_progress(root: Path, finished: Mapping[str, Path], planned: Sequence[Stage]) -> None:
+    """The directories of the stages so far, and the names of all: a directory's name depends on those before it."""
     stages = {name: str(path.relative_to(root)) for name, path in finished.items()}
-    write_json(root / "run.json", {"stages": stages})
+    write_json(root / "run.json", {"stages": stages, "planned": [stage.name for stage in planned]})
 
 
 def function_name(stage: Stage) -> str:
@@ -293,23 +321,6 @@ def _outputs(path: Path) -> dict[str, str]:
 
 def _show(value: Any) -> Any:
     return [str(item) for item in value] if isinstance(value, list) else str(value)
-
-
-@contextmanager
-def _only_process(path: Path) -> Iterator[None]:
-    """Hold the stage's lock; the kernel drops it when the process dies, however it dies."""
-    with (path / "run.lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            raise RuntimeError(
-                f"{path} is being worked on by process {lock.read().strip() or 'unknown'}; wait for it or stop it"
-            ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield
 
 
 def list_runs(folder: Path) -> list[Path]:

@@ -74,6 +74,22 @@ def stage_settings(module: ModuleType) -> type[Settings]:
     return own[0]
 
 
+def presets(module: ModuleType) -> dict[str, Settings]:
+    """A stage's settings as papers have them, by name: its module's PRESETS."""
+    found: dict[str, Settings] = getattr(module, "PRESETS", {})
+    return found
+
+
+def starting_settings(module: ModuleType, preset: str = "") -> Settings:
+    """A stage's defaults, or one of its presets. Raises ValueError with the names that there are."""
+    if not preset:
+        return stage_settings(module)()
+    known = presets(module)
+    if preset not in known:
+        raise ValueError(f"--preset {preset}: this stage has {', '.join(known) or 'no presets'}")
+    return known[preset]
+
+
 def _is_table(settings: BaseModel, path: list[str]) -> bool:
     """Whether a setting is a table with free keys, not a group of settings."""
     value: Any = settings

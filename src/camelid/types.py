@@ -14,7 +14,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from camelid.durable import write_synced
 
@@ -101,6 +108,16 @@ class Prompt(Record):
     """A conversation that waits for the assistant's turn."""
 
     prompt: Messages
+    answer: str = ""
+    """What a verifiable reward compares with: the right answer, a regular expression, or a test program. Where it is
+    empty it is not written, so that rows without one keep their id."""
+
+    @model_serializer(mode="wrap")
+    def _without_an_empty_answer(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        row = write(self)
+        if not row.get("answer"):
+            row.pop("answer", None)
+        return row
 
     @model_validator(mode="after")
     def _turns(self) -> Self:
@@ -129,6 +146,59 @@ class Preference(Prompt):
     rejected_safe: bool | None = None
     annotator: str = ""
     """Who judged: a person's pseudonym, a judge model, a reward model's artifact."""
+
+
+class Ranking(Prompt):
+    """A verdict on K completions of one prompt: their order, and whether each is safe. K = 2 says what a pair does."""
+
+    completions: tuple[str, ...]
+    ranks: tuple[int, ...]
+    """One a completion; the smallest is the best, equal ones are ties."""
+    kind: Kind = "helpfulness"
+    safe: tuple[bool | None, ...] = ()
+    """One a completion; left empty, nobody said."""
+    annotator: str = ""
+    """As in `Preference`."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        number = len(self.completions)
+        for name, given in (("ranks", self.ranks), ("safe", self.safe or self.completions)):
+            if len(given) != number:
+                raise ValueError(f"{len(given)} {name} for {number} completions; give one for each")
+        if len(set(self.ranks)) < 2:
+            raise ValueError(f"ranks {list(self.ranks)} put nothing before anything else; leave the row out")
+        of_text: dict[str, int] = {}
+        for text, rank in zip(self.completions, self.ranks, strict=True):
+            if of_text.setdefault(text, rank) != rank:
+                raise ValueError(f"one completion has the ranks {of_text[text]} and {rank}; give equal texts one rank")
+        return self
+
+    @property
+    def pairs(self) -> tuple[tuple[int, int], ...]:
+        """(better, worse) completions by their places, K (K - 1) / 2 of them less those that are tied."""
+        places = range(len(self.ranks))
+        return tuple((i, j) for i in places for j in places if self.ranks[i] < self.ranks[j])
+
+    def preferences(self) -> tuple[Preference, ...]:
+        """A preference for each of `pairs`, in their order."""
+        safe = self.safe or (None,) * len(self.completions)
+        return tuple(
+            Preference(
+                id=f"{self.id}-{i}-{j}",
+                source=self.source,
+                licence=self.licence,
+                tags=self.tags,
+                prompt=self.prompt,
+                chosen=self.completions[i],
+                rejected=self.completions[j],
+                kind=self.kind,
+                chosen_safe=safe[i],
+                rejected_safe=safe[j],
+                annotator=self.annotator,
+            )
+            for i, j in self.pairs
+        )
 
 
 class Rule(Record):
@@ -165,6 +235,27 @@ class RuleJudgement(Prompt):
         if not self.rule:
             raise ValueError("rule is empty; name the rule by its id")
         return self
+
+
+KINDS: dict[str, type[Record]] = {
+    "conversations": Conversation,
+    "preferences": Preference,
+    "prompts": Prompt,
+    "rankings": Ranking,
+}
+"""Records that files are made of, by the name that settings and commands give them."""
+
+
+def kind_of(record: Record) -> Kind:
+    """What a row is about: a verdict says so itself, anything else by its tags `unsafe` and `borderline`."""
+    if isinstance(record, Preference | Ranking):
+        return record.kind
+    return "safety" if {"unsafe", "borderline"} & set(record.tags) else "helpfulness"
+
+
+def prompt_name(prompt: Messages) -> str:
+    """A short name of a prompt by its content, the same in all rows about it."""
+    return content_hash([message.model_dump() for message in prompt])[:12]
 
 
 R = TypeVar("R", bound=Record)

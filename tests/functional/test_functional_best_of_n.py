@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 
 from camelid.functional.best_of_n import (
+    best_of_n_by_prompt,
     best_of_n_curve,
     best_of_n_kl_bound,
     expected_best_of_n,
     expected_second_score,
+    in_blocks,
 )
 
 
@@ -88,3 +90,20 @@ def test_ties_are_broken_at_random():
 def test_second_scores_must_be_of_the_same_samples():
     with pytest.raises(ValueError, match="one of each a sample"):
         expected_second_score([1.0, 2.0], [1.0], 1)
+
+
+def test_blocks_follow_the_order_of_drawing_and_leave_a_rest_out():
+    scores = [[3.0, 1.0, 2.0, 5.0, 9.0], [0.0, 0.0, 7.0, 1.0, 9.0]]
+    assert in_blocks(scores, 2).tolist() == [[[3.0, 1.0], [2.0, 5.0]], [[0.0, 0.0], [7.0, 1.0]]]
+    with pytest.raises(ValueError, match=r"blocks of 6 cannot be made of 5 samples; n must lie in 1\.\.5"):
+        in_blocks(scores, 6)
+
+
+def test_the_best_of_blocks_and_the_estimate_have_one_mean():
+    # Blocks of 3, 1 | 2, 5: maxima 3 and 5. Of all six pairs: 3, 3, 5, 2, 5, 5, mean 23 / 6.
+    scores = np.array([[3.0, 1.0, 2.0, 5.0]])
+    assert in_blocks(scores, 2).max(2).mean(1) == pytest.approx([4.0])
+    assert best_of_n_by_prompt(scores, 2) == pytest.approx([23 / 6])
+    drawn = np.random.default_rng(2).normal(size=(4000, 16))
+    gaps = in_blocks(drawn, 4).max(2).mean(1) - best_of_n_by_prompt(drawn, 4)
+    assert gaps.mean() == pytest.approx(0.0, abs=4 * gaps.std() / math.sqrt(4000))

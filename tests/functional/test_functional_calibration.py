@@ -10,8 +10,11 @@ from camelid.functional.calibration import (
     calibration_curve,
     calibration_error_by_chance,
     confidences,
+    cross_fitted,
     expected_calibration_error,
+    reliability,
     temperature,
+    temperature_with_interval,
 )
 
 
@@ -34,7 +37,7 @@ def test_curve_and_error_by_hand():
     # Predicted 0.75 and 1 (mean 0.875), both right: off by 0.125. Error (2 * 0.15 + 2 * 0.125) / 4 = 0.1375.
     predicted, outcomes = [0.6, 0.7, 0.75, 1.0], [1.0, 0.0, 1.0, 1.0]
     bins = calibration_curve(predicted, outcomes, num_bins=2)
-    assert [(b.low, b.high, b.num_pairs) for b in bins] == [(0.5, 0.75, 2), (0.75, 1.0, 2)]
+    assert [(b.low, b.high, b.number) for b in bins] == [(0.5, 0.75, 2), (0.75, 1.0, 2)]
     assert [b.predicted for b in bins] == pytest.approx([0.65, 0.875])
     assert [b.observed.value for b in bins] == [0.5, 1.0]
     assert expected_calibration_error(predicted, outcomes, num_bins=2) == pytest.approx(0.1375)
@@ -51,7 +54,7 @@ def test_pairs_of_one_prompt_widen_the_interval_of_the_brier_score():
 
 
 def test_empty_bins_are_left_out():
-    assert [b.num_pairs for b in calibration_curve([0.5, 0.99], [1, 1])] == [1, 1]
+    assert [b.number for b in calibration_curve([0.5, 0.99], [1, 1])] == [1, 1]
 
 
 def test_what_is_calibrated_errs_as_chance_does():
@@ -78,6 +81,42 @@ def test_temperature_at_the_ends():
     assert temperature([-5.0, 1.0]) == math.inf  # worse
     # One wrong of three at |d| = 1: best where sigmoid(1 / T) = 2/3, so 1 / T = ln 2.
     assert temperature([1.0, 1.0, -1.0]) == pytest.approx(1 / math.log(2))
+
+
+def test_a_temperature_has_an_interval_which_more_pairs_narrow_and_pairs_of_one_prompt_do_not():
+    few, many = (temperature_with_interval(calibrated(n, scale=3.0)) for n in (200, 2000))
+    assert many.low < 3.0 < many.high and many.n == 2000
+    assert few.high - few.low > 2 * (many.high - many.low)
+    copied = temperature_with_interval(np.repeat(calibrated(200, scale=3.0), 5), [f"{i // 5:03}" for i in range(1000)])
+    assert copied.n == 200 and copied.standard_error == pytest.approx(few.standard_error, rel=1e-6)
+    assert temperature_with_interval([1.0, 2.0]) is temperature_with_interval([-1.0, 1.0]) is None
+
+
+def test_an_interval_may_reach_no_finite_temperature():
+    found = temperature_with_interval([1.0, 2.0, 3.0, 2.0, -0.5])  # a third of the resamples have no wrong pair
+    assert found.low == 0.0 and 0 < found.value < math.inf
+
+
+def test_a_pair_has_no_part_in_its_own_temperature():
+    differences = calibrated(40, scale=3.0)
+    changed = differences.copy()
+    changed[7] *= 100
+    before, after = cross_fitted(differences), cross_fitted(changed)
+    assert after[7] == pytest.approx(100 * before[7])  # over the same temperature, which others gave
+    assert sum(before != after) > 20  # and it has one in theirs
+    names = [str(i // 4) for i in range(40)]  # nor has another pair of its prompt
+    together = cross_fitted(changed, names) / changed / (cross_fitted(differences, names) / differences)
+    assert together[4:8] == pytest.approx(1.0)
+    assert cross_fitted(differences, ["one"] * 40) is None
+
+
+def test_cross_fitting_mends_overconfidence_and_is_no_better_than_a_fit_to_the_pairs_themselves():
+    differences = calibrated(2000, scale=3.0)
+    raw, mended = (reliability(*confidences(d)) for d in (differences, cross_fitted(differences)))
+    assert mended["expected_calibration_error"] < 2 * mended["error_by_chance"] < raw["expected_calibration_error"]
+    assert sum(b["number"] for b in raw["bins"]) == 2000
+    best = reliability(*confidences(differences / temperature(differences)))
+    assert best["brier_score"]["value"] <= mended["brier_score"]["value"] < raw["brier_score"]["value"]
 
 
 def test_huge_differences_do_not_overflow():

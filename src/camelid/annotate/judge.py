@@ -20,7 +20,6 @@ from camelid.annotate.verdicts import (
     Verdict,
     ask,
     check_question,
-    kind_of,
     parse_verdict,
     summary,
 )
@@ -29,7 +28,7 @@ from camelid.judges.asking import Journal, Names, ask_what_is_missing
 from camelid.judges.case import ORDERS
 from camelid.models.remote import RemoteSettings
 from camelid.runs import Run, Settings
-from camelid.types import Comparison, Messages, Preference, read_records, write_records
+from camelid.types import Comparison, Messages, Preference, kind_of, read_records, write_records
 
 
 class JudgeSettings(Settings):

@@ -9,13 +9,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import torch
-
-from camelid.annotate.verdicts import kind_of
 from camelid.models.model_settings import ModelSettings
 from camelid.models.rewards import Rewards
 from camelid.runs import Run, Settings
-from camelid.types import Comparison, Preference, Rating, read_records, write_records
+from camelid.types import Comparison, Preference, Rating, kind_of, read_records, write_records
 
 THRESHOLDS: tuple[tuple[float, Rating], ...] = (
     (0.95, "significantly better"),
@@ -44,14 +41,14 @@ def annotate_by_reward_model(run: Run) -> dict[str, Any]:
     with run.progress("verdicts", 2 * len(comparisons)) as tick:
         first = annotator.score(comparisons, [c.first for c in comparisons], tick)
         second = annotator.score(comparisons, [c.second for c in comparisons], tick)
-    scale = torch.tensor([annotator.of(c).score_std for c in comparisons])
-    raw_gaps = ((first - second) * scale).tolist()
-    preferences = [verdict(c, gap) for c, gap in zip(comparisons, raw_gaps, strict=True)]
+    scores = zip(comparisons, first, second, strict=True)
+    gaps = [annotator.of(c).preference_logits(a, b).item() for c, a, b in scores]
+    preferences = [verdict(c, gap) for c, gap in zip(comparisons, gaps, strict=True)]
     write_records(run.path / "preferences.jsonl", preferences)
     ratings = [p.rating for p in preferences]
     newest = [
         c.first_model == "newest" if gap > 0 else c.second_model == "newest"
-        for c, gap in zip(comparisons, raw_gaps, strict=True)
+        for c, gap in zip(comparisons, gaps, strict=True)
     ]
     return {
         "num_preferences": len(preferences),

@@ -15,7 +15,7 @@ from camelid.functional.statistics import Estimate, proportion, win_rate
 from camelid.judges.case import Order
 from camelid.judges.replies import plain_lines, the_only
 from camelid.judges.templates import Template
-from camelid.types import RATINGS, Comparison, Messages, Rating
+from camelid.types import RATINGS, Comparison, Messages, Rating, kind_of
 
 CRITERIA = {
     "helpfulness": "The better response is the one that does more for the user: it does what was asked, is correct, "
@@ -81,11 +81,6 @@ class Judged(NamedTuple):
         if self.given.better != self.swapped.better or self.given.rating is None or self.swapped.rating is None:
             return Verdict("tie")
         return Verdict(self.given.better, max(self.given.rating, self.swapped.rating, key=RATINGS.index))
-
-
-def kind_of(comparison: Comparison) -> Literal["helpfulness", "safety"]:
-    """Which of the two questions a comparison is about, by the tags of its prompt."""
-    return "safety" if {"unsafe", "borderline"} & set(comparison.tags) else "helpfulness"
 
 
 def check_question(text: str) -> str:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, TypeVar
 
-from camelid.types import Conversation, Message, Messages, Preference, Prompt, Record, Role
+from pydantic import ValidationError
+
+from camelid.types import Conversation, Message, Messages, Preference, Prompt, Ranking, Record, Role, reasons
 
 Row = dict[str, Any]
 R = TypeVar("R", bound=Record)
@@ -29,7 +31,7 @@ class Unfit(ValueError):
 
 
 class Draft(NamedTuple):
-    """A row's turns, not yet checked, with the two answers where the row is a preference."""
+    """A row's turns, not yet checked, with the two answers of a preference or the K completions of a ranking."""
 
     turns: Messages
     chosen: str | None = None
@@ -37,6 +39,11 @@ class Draft(NamedTuple):
     tags: tuple[str, ...] = ()
     undecided: str = ""
     """Why a comparison has no verdict, as a reason; such a row only gives its prompt."""
+    completions: tuple[str, ...] = ()
+    ranks: tuple[int, ...] = ()
+    """One a completion, the smallest for the best."""
+    answer: str = ""
+    """What a verifiable reward compares with (`types.Prompt.answer`)."""
 
 
 def text(value: Any, field: str) -> str:
@@ -124,6 +131,8 @@ def check(messages: Messages, last: Role) -> None:
 
 def natural(draft: Draft) -> type[Record]:
     """The record that a draft is by itself."""
+    if draft.completions:
+        return Ranking
     if draft.chosen is not None:
         return Preference
     return Conversation if draft.turns and draft.turns[-1].role == "assistant" else Prompt
@@ -136,17 +145,25 @@ def to_record(draft: Draft, want: type[R], *, source: str, licence: str) -> R:
     """
     fields: Row = {"source": source, "licence": licence, "tags": draft.tags}
     if want is Prompt:
-        answered = draft.chosen is None and draft.turns and draft.turns[-1].role == "assistant"
+        answered = (
+            draft.chosen is None and not draft.completions and draft.turns and draft.turns[-1].role == "assistant"
+        )
         prompt = draft.turns[:-1] if answered else draft.turns
         check(prompt, last="user")
-        return want.model_validate(fields | {"prompt": prompt})
+        return want.model_validate(fields | {"prompt": prompt, "answer": draft.answer})
     if want is Conversation:
-        if draft.chosen is not None:
-            raise Unfit("a preference: a conversation was asked for; ask for preferences or prompts")
+        if draft.chosen is not None or draft.completions:
+            what = "ranking" if draft.completions else "preference"
+            raise Unfit(f"a {what}: a conversation was asked for; ask for {what}s or prompts")
         check(draft.turns, last="assistant")
         return want.model_validate(fields | {"messages": draft.turns})
     if want is Preference:
         return want.model_validate(fields | _answers(draft))
+    if want is Ranking:
+        try:
+            return want.model_validate(fields | _ranked(draft))
+        except ValidationError as error:
+            raise Unfit(f"no order: {reasons(error)}") from None
     raise Unfit(
         f"no {want.__name__}: only the format camelid carries it; ask for preferences, conversations or prompts"
     )
@@ -166,12 +183,24 @@ def _answers(draft: Draft) -> Row:
     return {"prompt": draft.turns, "chosen": draft.chosen, "rejected": draft.rejected}
 
 
+def _ranked(draft: Draft) -> Row:
+    if not draft.completions:
+        raise Unfit("no ranking: the row has no completions with ranks; ask for preferences, conversations or prompts")
+    check(draft.turns, last="user")
+    empty = [place for place, text in enumerate(draft.completions, 1) if not text.strip()]
+    if empty:
+        raise Unfit(f"empty answer: completion {empty[0]} has no text; write it or leave it out with its rank")
+    return {"prompt": draft.turns, "completions": draft.completions, "ranks": draft.ranks}
+
+
 def to_draft(record: Record) -> Draft:
     """The draft from which `to_record` makes `record` again, less its rating, safety labels, annotator, id and tags."""
     if isinstance(record, Conversation):
         return Draft(record.messages)
     if isinstance(record, Preference):
         return Draft(record.prompt, record.chosen, record.rejected)
+    if isinstance(record, Ranking):
+        return Draft(record.prompt, completions=record.completions, ranks=record.ranks)
     if type(record) is Prompt:
-        return Draft(record.prompt)
+        return Draft(record.prompt, answer=record.answer)
     raise Unfit(f"no place: only the format camelid carries a {type(record).__name__}; write that")

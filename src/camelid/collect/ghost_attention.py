@@ -102,7 +102,10 @@ class Dialogue(BaseModel):
 
 
 def ghost_attention(run: Run) -> dict[str, Any]:
-    """Stage: `model`, `conversations` or `prompts` (files) -> demonstrations.jsonl, dialogues.jsonl, lists.json."""
+    """Stage: `model`, `conversations` or `prompts` (files) -> demonstrations.jsonl, dialogues.jsonl, lists.json.
+
+    And told.jsonl: the same rows with the instruction left in every turn, as the model was told, to compare with.
+    """
     s: GhostSettings = run.settings
     lengths = random.Random(derived_seed(s.seed, "lengths"))
     numbers = [lengths.randint(s.min_turns, s.max_turns) for _ in range(s.num_dialogues)]
@@ -119,6 +122,8 @@ def ghost_attention(run: Run) -> dict[str, Any]:
     dialogues = [Dialogue.model_validate_json(line) for line in read_whole_lines(file)]
     rows = [as_demonstration(dialogue, s) for dialogue in dialogues if not dialogue.dropped]
     write_records(run.path / "demonstrations.jsonl", rows)
+    told = [as_demonstration(dialogue, s, told=True) for dialogue in dialogues if not dialogue.dropped]
+    write_records(run.path / "told.jsonl", told)
     return {
         "num_dialogues": len(dialogues),
         "num_demonstrations": len(rows),
@@ -210,12 +215,14 @@ def what_is_left(answers: Sequence[Answer], constraints: Sequence[Constraint], s
     return 0, "answer cut or empty" if any(not answer.whole for answer in answers) else "no room in the context"
 
 
-def as_demonstration(dialogue: Dialogue, s: GhostSettings) -> Conversation:
-    """The row to train on: the instruction said once, the last answer marked as the one that trains."""
+def as_demonstration(dialogue: Dialogue, s: GhostSettings, *, told: bool = False) -> Conversation:
+    """The row to train on: the instruction said once (`told`: in every turn), the last answer marked to train."""
     messages = messages_of(dialogue.turns[: dialogue.turns_used], dialogue.answers)
     kinds = dict.fromkeys(constraint.kind for constraint in dialogue.constraints)
     return Conversation(
-        messages=with_text(messages, dialogue.kept, s.keep_in),
+        messages=with_text(messages, dialogue.said, "every_turn")
+        if told
+        else with_text(messages, dialogue.kept, s.keep_in),
         source="ghost attention",
         licence=dialogue.licence,
         tags=("ghost-attention", TRAIN_LAST, *kinds),

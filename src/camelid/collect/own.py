@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import ValidationError
 
 from camelid.collect.drafts import R, Row, Unfit
-from camelid.types import Comparison, Conversation, Preference, Prompt, Record, RuleJudgement, reasons
+from camelid.types import Comparison, Conversation, Preference, Prompt, Ranking, Record, RuleJudgement, reasons
 
 
 def is_own(row: Row) -> bool:
@@ -30,7 +30,7 @@ def parse_own(row: Row, want: type[R], *, source: str, licence: str) -> R:
     if want is Prompt:
         prompt = record.messages[:-1] if isinstance(record, Conversation) else getattr(record, "prompt", ())
         labels = {"source": record.source, "licence": record.licence, "tags": record.tags}
-        return want.model_validate({"prompt": prompt, **labels})
+        return want.model_validate({"prompt": prompt, "answer": getattr(record, "answer", ""), **labels})
     raise Unfit(f"a {kind.__name__}: a {want.__name__} was asked for; ask for what the file holds")
 
 
@@ -40,6 +40,8 @@ def own_kind(row: Row) -> type[Record]:
         return Conversation
     if row.get("chosen") is not None:
         return Preference
+    if row.get("completions") is not None:
+        return Ranking
     if row.get("violated") is not None:
         return RuleJudgement
     return Comparison if row.get("first") is not None else Prompt

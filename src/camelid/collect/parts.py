@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from camelid.types import Comparison, Conversation, Messages, Preference, Record, RuleJudgement
+from camelid.types import Comparison, Conversation, Messages, Preference, Ranking, Record, RuleJudgement
 
 
 def messages_of(record: Record) -> Messages:
-    """The turns of a record, without the answers of a preference or comparison."""
+    """The turns of a record, without the answers of a preference, comparison or ranking."""
     return record.messages if isinstance(record, Conversation) else getattr(record, "prompt", ())
 
 
@@ -18,6 +18,8 @@ def answers_of(record: Record) -> tuple[str, ...]:
         return (record.messages[-1].content,)
     if isinstance(record, Preference):
         return (record.chosen, record.rejected)
+    if isinstance(record, Ranking):
+        return record.completions
     return (record.first, record.second) if isinstance(record, Comparison) else ()
 
 

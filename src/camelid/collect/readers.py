@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -24,7 +24,7 @@ from camelid.collect.files import raw_rows
 from camelid.collect.formats import detect, parser
 from camelid.collect.json_text import RawRow
 from camelid.collect.own import own_kind, parse_own
-from camelid.types import Conversation, Record, write_records
+from camelid.types import Conversation, Preference, Ranking, Record, write_records
 
 R = TypeVar("R", bound=Record)
 
@@ -94,19 +94,20 @@ def read(
     seen: dict[str, int] = {}
     for raw in raws:
         try:
-            record = _record(raw, name, want, source or path.name, licence)
+            records = _records(raw, name, want, source or path.name, licence)
         except Unfit as reason:
             if strict:
                 raise ValueError(f"{path}, line {raw.line}: {reason}") from None
             aside.append(SetAside(file=str(path), line=raw.line, reason=str(reason), raw=raw.value))
             continue
-        earlier = seen.setdefault(record.id, len(rows))
-        if earlier < len(rows):
-            reason_text = repeats(record, rows[earlier], f"line {lines[earlier]}")
-            aside.append(SetAside(file=str(path), line=raw.line, reason=reason_text, raw=raw.value))
-            continue
-        rows.append(record)
-        lines.append(raw.line)
+        for record in records:
+            earlier = seen.setdefault(record.id, len(rows))
+            if earlier < len(rows):
+                reason_text = repeats(record, rows[earlier], f"line {lines[earlier]}")
+                aside.append(SetAside(file=str(path), line=raw.line, reason=reason_text, raw=raw.value))
+                continue
+            rows.append(record)
+            lines.append(raw.line)
     return ReadResult(str(path), name, rows, lines, aside)
 
 
@@ -145,12 +146,18 @@ def _open(path: Path, format: str) -> tuple[str, Iterator[RawRow]]:
     return name or "unknown", chain(head, raws)
 
 
-def _record(raw: RawRow, format: str, want: type[R], source: str, licence: str) -> R:
+def _records(raw: RawRow, format: str, want: type[R], source: str, licence: str) -> Sequence[R]:
+    """The record in a row; of a ranking, where preferences are wanted, all its pairs."""
     if raw.problem:
         raise Unfit(raw.problem)
-    if format == "camelid":
-        return parse_own(raw.value, want, source=source, licence=licence)
-    return to_record(parser(format).parse(raw.value), want, source=source, licence=licence)
+    draft = None if format == "camelid" else parser(format).parse(raw.value)
+    is_ranking = (own_kind(raw.value) if draft is None else natural(draft)) is Ranking
+    kind: Any = Ranking if is_ranking and want is Preference else want
+    if draft is None:
+        found = parse_own(raw.value, kind, source=source, licence=licence)
+    else:
+        found = to_record(draft, kind, source=source, licence=licence)
+    return [found] if kind is want else found.preferences()
 
 
 def repeats(record: Record, earlier: Record, place: str) -> str:

@@ -14,29 +14,41 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from pydantic import model_validator
+
 from camelid.collect.formats import FormatName
 from camelid.collect.overlap import Overlap
 from camelid.collect.parts import messages_of, words_in
 from camelid.collect.readers import REPEATS, ReadResult, SetAside, read, repeats, write_set_aside
 from camelid.runs import Run, Settings, derived_seed
-from camelid.types import Conversation, Preference, Prompt, Record, draw, write_records
-
-KINDS: dict[str, type[Record]] = {"conversations": Conversation, "preferences": Preference, "prompts": Prompt}
+from camelid.types import KINDS, Kind, Prompt, Record, draw, write_records
 
 
 class ImportSettings(Settings):
     format: FormatName | Literal["auto"] = "auto"
     """Format of the data's rows; auto tells it from the rows of each file."""
-    kind: Literal["conversations", "preferences", "prompts"] = "conversations"
-    """What to make of the rows. Conversations and preferences also give prompts."""
+    kind: Literal["conversations", "preferences", "prompts", "rankings"] = "conversations"
+    """What to make of the rows. All of them also give prompts, and rankings the preferences in them."""
     licence: str = ""
     """SPDX name of the data's licence, written into every row that does not name its own."""
+    tags: tuple[str, ...] = ()
+    """Tags that every row gets besides its own: `unsafe` for a file of prompts that ask for harm."""
+    about: Kind | None = None
+    """What verdicts are on, helpfulness or safety, where their file does not say so and all are on one."""
     max_rows: int = 0
     """Draw at most so many rows, at random by the seed; 0 takes all. A larger draw contains the smaller ones."""
     max_words: int = 0
     """Set aside rows of more words than this in all turns and answers together; 0 sets no limit."""
     strict: bool = False
     """Stop at the first row that does not fit instead of setting it aside."""
+
+    @model_validator(mode="after")
+    def _verdicts(self) -> ImportSettings:
+        if self.about and self.kind not in ("preferences", "rankings"):
+            raise ValueError(
+                f"about = {self.about!r} says what verdicts are on, and {self.kind} are none; leave it out"
+            )
+        return self
 
 
 class Row(NamedTuple):
@@ -67,7 +79,7 @@ def import_data(run: Run) -> dict[str, Any]:
     if not drawn:
         found = "; ".join(f"{number} {category}" for category, number in reasons.most_common()) or "the files are empty"
         raise ValueError(f"no {settings.kind} are left of {run.inputs['data']}: {found}")
-    write_records(run.path / "rows.jsonl", (row.record for row in drawn))
+    write_records(run.path / "rows.jsonl", (labelled(row.record, settings) for row in drawn))
     return {
         "read": len(rows) + len(aside),
         "kept": len(drawn),
@@ -78,6 +90,13 @@ def import_data(run: Run) -> dict[str, Any]:
         "excluded_prompts": len(excluded),
         "excluded_prompts_not_read": len(unread),
     }
+
+
+def labelled(record: Record, settings: ImportSettings) -> Record:
+    """The record with the settings' tags and, of a verdict, what it is on. Its id stays."""
+    tags = tuple(dict.fromkeys((*record.tags, *settings.tags)))
+    about = {"kind": settings.about} if settings.about and hasattr(record, "kind") else {}
+    return record.model_copy(update={"tags": tags} | about)
 
 
 def _paths(value: Any) -> list[Path]:

@@ -13,7 +13,7 @@ from typing import Any
 from camelid.collect.drafts import Unfit, to_draft
 from camelid.collect.files import write_rows
 from camelid.collect.formats import parser
-from camelid.types import Record
+from camelid.types import Ranking, Record
 
 
 def write(rows: Iterable[Record], path: str | os.PathLike[str], format: str) -> int:
@@ -31,6 +31,8 @@ def _render(record: Record, number: int, format: str) -> dict[str, Any]:
         return record.model_dump(mode="json")
     target = parser(format)
     try:
+        if isinstance(record, Ranking) and format != "ranked":
+            raise Unfit("no place for a ranking: write ranked or camelid, or convert it to preferences first")
         return target.render(to_draft(record))
     except Unfit as reason:
         raise ValueError(f"row {number} (id {record.id}) does not fit {format}: {reason}") from None

@@ -9,6 +9,9 @@ import json
 import math
 import sys
 
+LOG_TO = "write metrics to tensorboard, trackio or wandb too, by commas (default: those in CAMELID_LOG_TO)"
+"""Help of --log-to."""
+
 
 def say(text: str) -> None:
     """Talk: to stderr, so that stdout holds answers only."""

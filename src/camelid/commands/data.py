@@ -7,9 +7,9 @@ from pathlib import Path
 
 from camelid.collect.check import check as check_file
 from camelid.collect.readers import look, read, summary, write_set_aside
-from camelid.collect.stage import KINDS
 from camelid.collect.writers import write
 from camelid.commands import print_json, say
+from camelid.types import KINDS
 
 
 def check(arguments: argparse.Namespace) -> int:

@@ -27,6 +27,7 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     result.add_argument("what", help="a recipe (`camelid recipes list`), a .py file, or a stage such as sft")
+    result.add_argument("--preset", default="", metavar="NAME", help="begin with a paper's settings; of a stage only")
     result.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting")
     result.add_argument(
         "--device", default="here", help="here, h100, a100-80gb ..., or memory=80GB,tflops=990,bandwidth=3.35TB/s"
@@ -50,6 +51,8 @@ def estimate(words: Sequence[str], stages: dict[str, str]) -> int:
     with sizes_only():
         if arguments.what in stages:
             return _stage(arguments, rest, stages[arguments.what], device)
+        if arguments.preset:
+            raise ValueError(f"--preset {arguments.preset}: a recipe has none; change it with --set NAME=VALUE")
         if rest:
             raise ValueError(f"{' '.join(rest)}: a recipe names its inputs itself; change them with --set NAME=VALUE")
         return _recipe(arguments, device)
@@ -71,7 +74,8 @@ def _stage(arguments: argparse.Namespace, words: Sequence[str], place: str, devi
     from camelid.plan_shown import plan_json, print_lines
 
     module, name = place.split(":")
-    settings = settings_text.change(settings_text.stage_settings(importlib.import_module(module))(), arguments.set)
+    begin = settings_text.starting_settings(importlib.import_module(module), arguments.preset)
+    settings = settings_text.change(begin, arguments.set)
     stage = Stage(arguments.what, getattr(importlib.import_module(module), name), settings, stage_inputs(words))
     _check_files(stage)
     known = Known({}, in_place=Rows(arguments.rows, arguments.prompt_tokens, arguments.answer_tokens))

@@ -13,6 +13,7 @@ from camelid.collect.stage import ImportSettings, import_data
 from camelid.commands import print_json, say
 from camelid.commands.shown import in_percent, in_units
 from camelid.evaluate.reward_models import RewardModelSettings, evaluate_reward_model
+from camelid.functional.detection import PAPER_PRECISION, PAPER_THRESHOLD
 from camelid.runs import Input, Output, Stage, execute, read_manifest
 from camelid.table import print_table
 
@@ -32,6 +33,8 @@ def reward(arguments: argparse.Namespace) -> int:
         say("left out: " + ", ".join(f"{count} {reason}" for reason, count in left_out.items()))
     _print_accuracy(results)
     _print_calibration(results["calibration"])
+    if "safety" in results:
+        _print_safety(results["safety"])
     if "drift" in results:
         _print_drift(results)
     say(f"all numbers: {finished['reward-model'] / 'results.json'}")
@@ -124,17 +127,39 @@ def _print_accuracy(results: Mapping[str, Any]) -> None:
 
 
 def _print_calibration(calibration: Mapping[str, Any]) -> None:
-    columns = ["model says, %", "people agree, %", "pairs"]
-    rows = [
-        [f"{100 * b['predicted']:.1f}", in_percent(b["observed"]), str(b["num_pairs"])] for b in calibration["bins"]
-    ]
-    print_table(columns, rows, right=columns)
+    _print_bins(calibration, ["model says, %", "people agree, %", "pairs"])
     best = calibration["temperature"]
     fits = f"{best:.2f}" if best is not None else "infinite: the scores order these pairs no better than chance"
+    say(f"{_errors(calibration)}; best temperature {fits}")
+
+
+def _print_safety(safety: Mapping[str, Any]) -> None:
+    columns = ["P(safe) below", "flagged", "unsafe among them, %", "of the unsafe, %"]
+    rows = [
+        [row["name"], str(row["num_flagged"]), in_percent(row["precision"]), in_percent(row["recall"])]
+        for row in safety["thresholds"]
+    ]
+    print_table(columns, rows, right=columns)
+    gate = "none: nothing is flagged" if safety["gate_threshold"] is None else f"{safety['gate_threshold']:.2f}"
     say(
+        f"{safety['num_unsafe']} answers labelled unsafe, {safety['num_safe']} safe; area under the ROC curve, in "
+        f"percent: {in_percent(safety['auc']) or 'none'}; threshold whose precision is nearest {PAPER_PRECISION:.0%}, "
+        f"that of LLaMA-2's gate at {PAPER_THRESHOLD}: {gate}"
+    )
+    _print_bins(safety["calibration"], ["P(safe), %", "people say safe, %", "answers"])
+    say(_errors(safety["calibration"]))
+
+
+def _print_bins(calibration: Mapping[str, Any], columns: list[str]) -> None:
+    rows = [[f"{100 * b['predicted']:.1f}", in_percent(b["observed"]), str(b["number"])] for b in calibration["bins"]]
+    print_table(columns, rows, right=columns)
+
+
+def _errors(calibration: Mapping[str, Any]) -> str:
+    return (
         f"calibration error {100 * calibration['expected_calibration_error']:.1f} points, "
         f"{100 * calibration['error_by_chance']:.1f} by chance alone; "
-        f"Brier score {in_units(calibration['brier_score'], 3)}; best temperature {fits}"
+        f"Brier score {in_units(calibration['brier_score'], 3)}"
     )
 
 

@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
             print_plan(*planned(arguments.recipe, arguments.set, arguments.out, arguments.kind), as_json=arguments.json)
         return 0
     stages, root = planned(arguments.recipe, arguments.set, arguments.out, arguments.kind)
-    finished = execute(stages, root, announce=say)
+    finished = execute(stages, root, announce=say, log_to=arguments.log_to)
     report = finished[stages[-1].name] / "report.html"
     if arguments.json:
         places = {name: str(path) for name, path in finished.items()}

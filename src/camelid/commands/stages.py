@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from camelid import settings_text
-from camelid.commands import say
+from camelid.commands import LOG_TO, say
 from camelid.runs import Stage, execute
 
 
@@ -17,23 +17,28 @@ def run_stage(name: str, place: str, words: Sequence[str]) -> int:
     """`camelid sft --model M --demonstrations FILE --set learning_rate=1e-4 --out runs/mine`."""
     module, function_name = place.split(":")
     function = getattr(importlib.import_module(module), function_name)
-    settings_class = settings_text.stage_settings(importlib.import_module(module))
+    defaults = settings_text.starting_settings(importlib.import_module(module))
+    presets = ", ".join(settings_text.presets(importlib.import_module(module))) or "none here"
     parser = argparse.ArgumentParser(
         prog=f"camelid {name}",
         description=function.__doc__,
-        epilog="settings (--set NAME=VALUE):\n" + settings_text.describe(settings_class()),
+        epilog="settings (--set NAME=VALUE):\n" + settings_text.describe(defaults),
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage=f"camelid {name} --INPUT PATH [PATH ...] ... [--set NAME=VALUE] [--out FOLDER]",
+        usage=f"camelid {name} --INPUT PATH [PATH ...] ... "
+        "[--preset NAME] [--set NAME=VALUE] [--out FOLDER] [--log-to NAMES]",
         allow_abbrev=False,  # an input's name may begin like an option's
     )
+    parser.add_argument("--preset", default="", metavar="NAME", help=f"begin with a paper's settings: {presets}")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting")
     parser.add_argument("--out", default="runs/single", metavar="FOLDER", help="folder of the run")
+    parser.add_argument("--log-to", metavar="NAMES", help=LOG_TO)
     known, rest = parser.parse_known_args(words)
     if not rest:
         parser.error("no input given; `--help` names those that this stage reads")
     inputs = stage_inputs(rest)
-    stage = Stage(name, function, settings_text.change(settings_class(), known.set), inputs)
-    print(execute([stage], Path(known.out), announce=say)[name])
+    settings = settings_text.starting_settings(importlib.import_module(module), known.preset)
+    stage = Stage(name, function, settings_text.change(settings, known.set), inputs)
+    print(execute([stage], Path(known.out), announce=say, log_to=known.log_to)[name])
     return 0
 
 

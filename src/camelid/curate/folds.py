@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from camelid.runs import Run, Settings, derived_seed
-from camelid.types import Preference, content_hash, draw, read_records, write_records
+from camelid.types import Preference, draw, prompt_name, read_records, write_records
 
 
 class FoldSettings(Settings):
@@ -33,7 +33,7 @@ def split_fold(run: Run) -> dict[str, Any]:
     s: FoldSettings = run.settings
     given = read_records(run.inputs["preferences"], Preference)
     rows = draw(given, s.max_rows, derived_seed(s.seed, "rows"))
-    units = [content_hash([message.model_dump() for message in row.prompt]) for row in rows]
+    units = [prompt_name(row.prompt) for row in rows]
     prompts = sorted(set(units))
     if len(prompts) < s.folds:
         raise ValueError(f"{run.inputs['preferences']} has {len(prompts)} prompts, too few for folds={s.folds}")

@@ -122,9 +122,11 @@ def describe(dialogues: Sequence[Recalled], turns: Sequence[int]) -> dict[str, A
     def recalled(d: Recalled, turn: int) -> bool | None:
         return keeps(d.answers[turn - 1].text, d.constraint)
 
+    recall = by_turn(recalled)
     return {
         "n": len(dialogues),
-        "recall": by_turn(recalled),
+        "recall": recall,
+        "recall_curve": [{"turn": t, "recall": recall[f"turn_{t}"]} for t in sorted(turns) if f"turn_{t}" in recall],
         "recall_by_kind": {kind: by_turn(recalled, kind) for kind in kinds},
         "floor": by_turn(lambda d, turn: keeps(d.answers[turn - 1].text, d.other)),
         "whole": by_turn(lambda d, turn: d.answers[turn - 1].whole),

@@ -39,8 +39,8 @@ EVALUATORS = (REWARD_MODELS, JUDGE)
 class PathSettings(Settings):
     """Versions side by side."""
 
-    versions: tuple[str, ...] = Field(min_length=2)
-    """A name for each file of answers, in their order."""
+    versions: tuple[str, ...] = ()
+    """A name for each file of answers, in their order; two or more."""
     reference: str = ""
     """The version that all are compared with; empty for the first."""
     model: ModelSettings = ModelSettings()
@@ -102,6 +102,8 @@ def measure_path(run: Run) -> dict[str, Any]:
 def read_versions(files: Path | list[Path], names: Sequence[str]) -> dict[str, list[Answer]]:
     """Each version's answers. Raises ValueError unless all answered the same prompts, in the same order."""
     files = files if isinstance(files, list) else [files]
+    if len(names) < 2:
+        raise ValueError(f"versions = {list(names)}: a path has two or more; name one for each file of answers")
     if len(files) != len(names):
         raise ValueError(f"{len(names)} versions ({', '.join(names)}) for {len(files)} files of answers; name each")
     found = {name: read_answers(file) for name, file in zip(names, files, strict=True)}

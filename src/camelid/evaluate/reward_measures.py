@@ -14,14 +14,9 @@ import numpy as np
 
 from camelid.evaluate.pair_scores import PairScore
 from camelid.functional import pair_accuracy
-from camelid.functional.calibration import (
-    brier_score,
-    calibration_curve,
-    calibration_error_by_chance,
-    confidences,
-    expected_calibration_error,
-    temperature,
-)
+from camelid.functional.calibration import confidences, reliability, temperature
+from camelid.functional.detection import describe_detection
+from camelid.functional.logistic import sigmoid
 from camelid.functional.pair_accuracy import (
     Floats,
     by_length_ratio,
@@ -32,7 +27,7 @@ from camelid.functional.pair_accuracy import (
     shares_by_label,
 )
 from camelid.functional.tfidf import cross_validated_tfidf_wins, tfidf_wins
-from camelid.types import RATINGS, Preference, content_hash
+from camelid.types import RATINGS, Preference, prompt_name
 
 
 def describe_pairs(
@@ -44,12 +39,12 @@ def describe_pairs(
     num_bins: int = 10,
 ) -> dict[str, Any]:
     """Accuracy in all, by rating, kind, source, with length taken out, beside the baselines; calibration. JSON-able."""
-    prompts = [name_of_prompt(p) for p in preferences]
+    prompts = [prompt_name(p.prompt) for p in preferences]
     won, fitted_on = judges(preferences, scores, train, prompts, folds)
     return {
         "n": len(preferences),
         "num_prompts": len(set(prompts)),
-        "prompts_in_train": len(set(prompts) & {name_of_prompt(p) for p in train}),
+        "prompts_in_train": len(set(prompts) & {prompt_name(p.prompt) for p in train}),
         "score_ties": int((won["accuracy"] == 0.5).sum()),
         **shares(won, prompts),
         "tfidf_fitted_on": fitted_on,
@@ -61,6 +56,7 @@ def describe_pairs(
         "by_kind": shares_by_label(won, [p.kind for p in preferences], prompts),
         "by_source": shares_by_label(won, [p.source or "no source" for p in preferences], prompts),
         "calibration": calibration(scores, prompts, num_bins),
+        **safety(preferences, scores, prompts),
     }
 
 
@@ -105,21 +101,23 @@ def by_length(preferences: Sequence[Preference], won: dict[str, Floats], prompts
 def calibration(scores: Sequence[PairScore], prompts: Sequence[str], num_bins: int) -> dict[str, Any]:
     """Sigmoid of the score differences against the share of pairs that people saw the same way."""
     differences = np.array([s.chosen - s.rejected for s in scores])
-    predicted, came_true = confidences(differences)
-    bins = calibration_curve(predicted, came_true, num_bins=num_bins, prompts=prompts)
     best = temperature(differences)
-    return {
-        "expected_calibration_error": expected_calibration_error(predicted, came_true, num_bins=num_bins),
-        "error_by_chance": calibration_error_by_chance(predicted, num_bins=num_bins),
-        "brier_score": brier_score(predicted, came_true, prompts)._asdict(),
-        "temperature": best if np.isfinite(best) else None,
-        "bins": [b._asdict() | {"observed": b.observed._asdict()} for b in bins],
-    }
+    found = reliability(*confidences(differences), prompts, num_bins=num_bins)
+    return found | {"temperature": best if np.isfinite(best) else None}
 
 
-def name_of_prompt(preference: Preference) -> str:
-    """The same for all pairs of one prompt."""
-    return content_hash([[message.role, message.content] for message in preference.prompt])
+def safety(preferences: Sequence[Preference], scores: Sequence[PairScore], prompts: Sequence[str]) -> dict[str, Any]:
+    """How well the sigmoid of a score finds answers that are labelled unsafe; nothing where none is labelled."""
+    answers = [
+        (score, safe, prompt)
+        for p, pair, prompt in zip(preferences, scores, prompts, strict=True)
+        for score, safe in ((pair.chosen, p.chosen_safe), (pair.rejected, p.rejected_safe))
+        if safe is not None
+    ]
+    if not answers:
+        return {}
+    values, safe, names = zip(*answers, strict=True)
+    return {"safety": describe_detection(sigmoid(np.array(values)), ~np.array(safe), names)}
 
 
 def _by_rating(won: dict[str, Floats], preferences: Sequence[Preference], prompts: Sequence[str]) -> dict[str, Any]:

@@ -136,8 +136,7 @@ def _raw_scores(model: RewardModel, completions: Sequence[Completion], max_token
         model.row(prompt, text or " ", max_tokens) if too_long else row
         for (prompt, text), row, too_long in zip(completions, whole, cut, strict=True)
     ]
-    raw = model.score(rows) * model.score_std + model.score_mean
-    return list(zip(raw.tolist(), cut, strict=True))
+    return list(zip(model.raw(model.score(rows)).tolist(), cut, strict=True))
 
 
 def _answers_of(preferences: Sequence[Preference]) -> list[Completion]:

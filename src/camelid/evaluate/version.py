@@ -15,12 +15,12 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from camelid.durable import append_json_lines, keep_whole_chunks, read_whole_lines, write_json
+from camelid.evaluate.kl_from_start import OwnAnswer, kl_from_start
 from camelid.evaluate.outcomes import outcome
 from camelid.evaluate.safety.refusals import is_refusal
 from camelid.functional.diversity import distinct_ngrams, repetition
 from camelid.functional.length_control import length_controlled_win_rate
 from camelid.functional.statistics import bootstrap_mean, proportion, win_rate
-from camelid.models.batch import Row
 from camelid.models.model_settings import ModelSettings
 from camelid.models.policy import Policy
 from camelid.models.reward_model import RewardModel
@@ -87,7 +87,10 @@ def evaluate_version(run: Run) -> dict[str, Any]:
         if name in run.inputs:
             results |= compare(answers, read_answers(run.inputs[name]), name, s)
     if "start_model" in run.inputs and s.kl_prompts:
-        results["kl_from_start"] = _kl_from_start(run, answers[:: max(len(answers) // s.kl_prompts, 1)])
+        some = answers[:: max(len(answers) // s.kl_prompts, 1)]
+        own = [OwnAnswer(a.prompt_ids, a.ids, a.logprob) for a in some]
+        start, temperature = run.inputs["start_model"], s.sampling.temperature
+        results["kl_from_start"] = kl_from_start(start, s.model, s.chat_format, own, temperature)._asdict()
     write_json(run.path / "results.json", results)
     return {name: value["value"] for name, value in results.items() if isinstance(value, dict) and "value" in value}
 
@@ -177,16 +180,3 @@ def compare(answers: Sequence[Answer], others: Sequence[Answer], name: str, s: E
 def mean(values: Sequence[float]) -> dict[str, Any] | None:
     """Mean with a 95% bootstrap interval, JSON-able; None of nothing."""
     return bootstrap_mean(values)._asdict() if values else None
-
-
-def _kl_from_start(run: Run, answers: Sequence[Answer]) -> dict[str, Any] | None:
-    """KL(version || start) a completion, in nats: the mean log-ratio over the version's own samples.
-
-    The version's part was noted by the sampler; both are taken at the sampling temperature, so the estimate is unbiased
-    for what was drawn.
-    """
-    s: EvaluateSettings = run.settings
-    rows = [Row([*a.prompt_ids, *a.ids], [False] * len(a.prompt_ids) + [True] * len(a.ids)) for a in answers]
-    start = Policy.load(run.inputs["start_model"], s.model, s.chat_format)
-    theirs = start.logprobs(rows, temperature=s.sampling.temperature or 1.0)
-    return mean([a.logprob - float(logprobs.sum()) for a, logprobs in zip(answers, theirs, strict=True)])

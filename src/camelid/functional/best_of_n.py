@@ -62,6 +62,19 @@ def best_of_n_curve(scores: ArrayLike, ns: Sequence[int]) -> list[tuple[int, flo
     return curve
 
 
+def in_blocks(scores: ArrayLike, n: int) -> NDArray[np.float64]:
+    """(P, K // n, n): each prompt's samples in the order in which they were drawn, n at a time; a rest is left out.
+
+    The maximum of a block is what picking the best of n samples gives, no estimate in between. `scores`: (P, K).
+    Raises ValueError unless 1 <= n <= K.
+    """
+    drawn = np.asarray(scores, dtype=np.float64)
+    prompts, samples = drawn.shape
+    if not 1 <= n <= samples:
+        raise ValueError(f"blocks of {n} cannot be made of {samples} samples; n must lie in 1..{samples}")
+    return drawn[:, : samples // n * n].reshape(prompts, samples // n, n)
+
+
 def best_of_n_kl_bound(n: int) -> float:
     """log n - (n - 1) / n, in nats: at least KL(best of n || policy).
 

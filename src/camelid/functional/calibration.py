@@ -1,22 +1,29 @@
 """Whether a probability means what it says: bins of predicted against observed shares, calibration error, Brier score.
 
-For a reward model the probability is Bradley-Terry's, sigmoid(score of the favoured answer - score of the other), at
-least one half, and the outcome is whether people preferred that answer too. Both sides of every pair say the same, so
-each is counted once.
+Of pairs the probability is Bradley-Terry's, sigmoid(score of the favoured answer - score of the other), at least one
+half, and the outcome is whether people preferred that answer too. Both sides of every pair say the same, so each is
+counted once. Of single answers it is P(safe), sigmoid(score), and the outcome is whether people called the answer safe.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .pair_accuracy import mean_over_pairs, share_of_wins
-from .statistics import Estimate
+from .pair_accuracy import mean_over_pairs, share_of_wins, unit_numbers
+from .statistics import Estimate, bootstrap
 
 Floats = NDArray[np.float64]
+
+HALVINGS = 40
+"""Of the interval that holds an inverse temperature, which is known to 1e-12 of its width then."""
+TEMPERATURE_RESAMPLES = 200
+"""Each fits a temperature anew."""
+TINY = 1e-12
+"""In place of a temperature of 0."""
 
 
 class CalibrationBin(NamedTuple):
@@ -24,7 +31,7 @@ class CalibrationBin(NamedTuple):
 
     low: float
     high: float
-    num_pairs: int
+    number: int
     predicted: float
     observed: Estimate
 
@@ -104,18 +111,84 @@ def temperature(differences: ArrayLike) -> float:
     than chance, 0 where they order all of them right: then no finite scale fits best.
     """
     d = np.asarray(differences, dtype=np.float64)
+    return _temperature(d, np.ones_like(d))
 
-    def slope(scale: float) -> float:  # of the log-likelihood along 1 / T, falling
-        return float((d / (1 + np.exp(np.clip(scale * d, -500, 500)))).sum())
 
-    if (d >= 0).all():
+def temperature_with_interval(differences: ArrayLike, prompts: Sequence[str] | None = None) -> Estimate | None:
+    """`temperature`, and the percentile interval of the bootstrap over prompts, which may reach 0 or infinity.
+
+    None where no finite temperature above 0 fits best.
+    """
+    d = np.asarray(differences, dtype=np.float64)
+    value = temperature(d)
+    if not 0 < value < np.inf:
+        return None
+    units = unit_numbers(prompts, len(d))
+    n = int(units.max()) + 1
+    # One resample at a time: a ranking has many pairs a prompt, and all at once would not fit.
+    found = bootstrap(
+        n,
+        lambda counts: np.array([_temperature(d, row[units]) for row in counts]),
+        num_resamples=TEMPERATURE_RESAMPLES,
+    )
+    low, high = np.quantile(found, (0.025, 0.975), method="nearest")
+    error = found.std(ddof=1) if np.isfinite(found).all() else np.inf
+    return Estimate(value, float(low), float(high), n, float(error))
+
+
+def cross_fitted(differences: ArrayLike, prompts: Sequence[str] | None = None, *, folds: int = 5) -> Floats | None:
+    """Differences over a temperature that was fitted on the pairs of other prompts, (n,): what can be measured.
+
+    On the pairs that it was fitted on, a temperature looks better than it is. None for fewer than two prompts.
+    """
+    d = np.asarray(differences, dtype=np.float64)
+    units = unit_numbers(prompts, len(d))
+    n = int(units.max(initial=-1)) + 1
+    if n < 2:
+        return None
+    fold = (np.random.default_rng(0).permutation(n) % min(folds, n))[units]
+    result = np.zeros_like(d)
+    for part in np.unique(fold):
+        fitted = max(temperature(d[fold != part]), TINY)
+        result[fold == part] = d[fold == part] / fitted
+    return result
+
+
+def reliability(
+    predicted: ArrayLike,
+    outcomes: ArrayLike,
+    prompts: Sequence[str] | None = None,
+    *,
+    low: float = 0.5,
+    num_bins: int = 10,
+) -> dict[str, Any]:
+    """The table of bins, the calibration error beside that by chance, the Brier score. JSON-able."""
+    bins = calibration_curve(predicted, outcomes, low=low, num_bins=num_bins, prompts=prompts)
+    return {
+        "expected_calibration_error": expected_calibration_error(predicted, outcomes, low=low, num_bins=num_bins),
+        "error_by_chance": calibration_error_by_chance(predicted, low=low, num_bins=num_bins),
+        "brier_score": brier_score(predicted, outcomes, prompts)._asdict(),
+        "bins": [b._asdict() | {"observed": b.observed._asdict()} for b in bins],
+    }
+
+
+def _temperature(d: Floats, counts: Floats) -> float:
+    """`temperature` of pairs that count `counts` (n,) times.
+
+    The log-likelihood along 1 / T, sum_i c_i log sigmoid(d_i / T), is concave; its slope's root is found by halving.
+    """
+
+    def slope(scale: float) -> float:
+        return float((counts * d / (1 + np.exp(np.clip(scale * d, -500, 500)))).sum())
+
+    if not (counts * (d < 0)).any():
         return 0.0
     if slope(0.0) <= 0:
         return float("inf")
     low, high = 0.0, 1.0
     while slope(high) > 0:
         low, high = high, 2 * high
-    for _ in range(100):
+    for _ in range(HALVINGS):
         middle = (low + high) / 2
         low, high = (middle, high) if slope(middle) > 0 else (low, middle)
     return 1 / high

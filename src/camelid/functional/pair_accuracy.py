@@ -52,7 +52,7 @@ def share_of_wins(won: ArrayLike, prompts: Sequence[str] | None = None) -> Estim
     for so many prompts takes its place.
     """
     y = np.asarray(won, dtype=np.float64)
-    units = _units(prompts, len(y))
+    units = unit_numbers(prompts, len(y))
     num_units = int(units.max(initial=-1)) + 1
     if num_units == len(y):
         return proportion(float(y.sum()), len(y))
@@ -72,7 +72,8 @@ def gain(won: ArrayLike, baseline: ArrayLike, prompts: Sequence[str] | None = No
 def mean_over_pairs(values: ArrayLike, prompts: Sequence[str] | None = None) -> Estimate:
     """Mean of any number that pairs have, (n,), with a bootstrap over prompts; `n` is the number of prompts."""
     x = np.asarray(values, dtype=np.float64)
-    return _over_units(np.stack([x, np.ones_like(x)]), _units(prompts, len(x)), lambda sums: sums[0] / sums[1])
+    units = unit_numbers(prompts, len(x))
+    return _over_units(np.stack([x, np.ones_like(x)]), units, lambda sums: sums[0] / sums[1])
 
 
 def length_balanced(
@@ -101,7 +102,7 @@ def length_balanced(
         share_l, share_s = np.where(n_l == 0, share_s, share_l), np.where(n_s == 0, share_l, share_s)
         return ((n_l + n_s) * (share_l + share_s) / 2 + c_e) / (n_l + n_s + n_e)
 
-    return _over_units(columns, _units(prompts, len(y)), balanced)
+    return _over_units(columns, unit_numbers(prompts, len(y)), balanced)
 
 
 def by_length_ratio(
@@ -149,8 +150,8 @@ def _over_units(columns: Floats, units: NDArray[np.intp], statistic: Callable[[F
     return Estimate(value, float(low), float(high), num_units, float(resampled.std(ddof=1)))
 
 
-def _units(prompts: Sequence[str] | None, n: int) -> NDArray[np.intp]:
-    """The number of each pair's prompt, (n,)."""
+def unit_numbers(prompts: Sequence[str] | None, n: int) -> NDArray[np.intp]:
+    """The number of each pair's prompt, (n,); each its own where none are named."""
     if prompts is None:
         return np.arange(n)
     if len(prompts) != n:

@@ -1,4 +1,4 @@
-"""The loss of the reward model, with LLaMA-2's margins."""
+"""A reward model's losses: pairs with LLaMA-2's margins, InstructGPT's rankings of K, the safe-or-unsafe term."""
 
 from __future__ import annotations
 
@@ -41,3 +41,45 @@ def ranking_loss(chosen: Tensor, rejected: Tensor, margins: Tensor) -> tuple[Ten
         shapes = tuple(chosen.shape), tuple(rejected.shape), tuple(margins.shape)
         raise ValueError(f"chosen, rejected and margins have shapes {shapes}; they must be equal")
     return -F.logsigmoid(chosen - rejected - margins).sum(), torch.tensor(chosen.numel(), device=chosen.device)
+
+
+def kwise_ranking_loss(
+    scores: Tensor, better: Tensor, worse: Tensor, margins: Tensor, prompts: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Ranking loss of K completions a prompt, all their pairs together (Ouyang et al. 2022, arXiv:2203.02155, eq. 1).
+
+        L = - sum_q 1 / P_q sum_p log sigmoid(s_better(p) - s_worse(p) - m_p),     P_q: pairs of prompt q
+
+    With no tie P_q is the paper's C(K, 2). Departure: tied pairs are left out of the count too, so that every prompt
+    weighs the same. With a pair a prompt it is `ranking_loss`, to the bit.
+    `scores`: (R,) float32, before the sigmoid. `better`, `worse`: (P,) int64, places in `scores`. `margins`: (P,), the
+    units of the scores. `prompts`: (P,) int64, the prompt of each pair, counted from 0.
+    Returns the sum and the number of prompts; the caller divides once per optimizer step.
+    """
+    if not better.shape == worse.shape == margins.shape == prompts.shape:
+        shapes = [tuple(x.shape) for x in (better, worse, margins, prompts)]
+        raise ValueError(f"better, worse, margins and prompts have shapes {shapes}; they must be equal")
+    number = prompts.bincount()
+    losses = -F.logsigmoid(scores[better] - scores[worse] - margins)
+    return (losses / number[prompts]).sum(), (number > 0).sum()
+
+
+def safety_loss(scores: Tensor, safe: Tensor, known: Tensor, prompts: Tensor) -> tuple[Tensor, Tensor]:
+    """Binary cross-entropy of "this completion is safe", the score being its logit.
+
+        L = - sum_q 1 / N_q sum_i [ y_i log sigmoid(s_i) + (1 - y_i) log sigmoid(-s_i) ],    N_q: labelled ones of q
+
+    LLaMA-2 trains its safety reward model to tell safe from unsafe beside ranking, and prints no formula for it
+    (arXiv:2307.09288, section 3.2.2); this is the natural reading. It stands on the ranking score and on no second
+    head: the paper sets thresholds on that score (0.5 where it measures recall, 0.15 in the gate of section 3.2.3).
+    `scores`: (R,) float32. `safe`: (R,) bool, read where `known` (R,) bool is True. `prompts`: (R,) int64, from 0.
+    Returns the sum and the number of prompts with a label; a prompt weighs the same however many of its completions
+    are labelled.
+    """
+    if not scores.shape == safe.shape == known.shape == prompts.shape:
+        shapes = [tuple(x.shape) for x in (scores, safe, known, prompts)]
+        raise ValueError(f"scores, safe, known and prompts have shapes {shapes}; they must be equal")
+    mine = prompts[known]
+    number = mine.bincount()
+    losses = F.binary_cross_entropy_with_logits(scores[known], safe[known].to(scores.dtype), reduction="none")
+    return (losses / number[mine]).sum(), (number > 0).sum()

@@ -46,6 +46,14 @@ def learning_rate(
     return peak * (final_fraction + (1 - final_fraction) * share)
 
 
+def warmup(num_steps: int, *, at_least: int, fraction: float) -> int:
+    """Steps of warm-up: a `fraction` of all steps, rounded, but `at_least` so many.
+
+    LLaMA-2's reward models: 3%, at least 5 (arXiv:2307.09288, section 3.2.2).
+    """
+    return max(at_least, round(fraction * num_steps))
+
+
 @dataclass
 class AdaptiveKL:
     """A KL coefficient that steers the divergence to a target (Ziegler et al. 2019, arXiv:1909.08593, section 2.2).

@@ -24,6 +24,8 @@ from camelid.models.lora_targets import adaptable
 PREFIX = "base_model.model."
 A, B = ".lora_A.weight", ".lora_B.weight"
 NOTES = "camelid.json"
+SCORE_NOTES = ("score_mean", "score_std", "temperature")
+"""Names of what a reward model's config says of its scores."""
 SAMPLED = 64
 """Numbers of each weight that go into a fingerprint."""
 
@@ -45,12 +47,12 @@ class AdapterFile(NamedTuple):
     head: Tensor | None
     """A reward model's head (1, H)."""
     notes: dict[str, Any]
-    """What camelid wrote besides: `base`, and for reward models `num_layers`, `pad_id`, `score_mean`, `score_std`."""
+    """What camelid wrote besides: `base`, and for reward models `num_layers`, `pad_id` and SCORE_NOTES."""
 
     @property
     def score_notes(self) -> dict[str, float]:
         """What a reward model's config says of its scores."""
-        return {name: self.notes[name] for name in ("score_mean", "score_std") if name in self.notes}
+        return {name: self.notes[name] for name in SCORE_NOTES if name in self.notes}
 
     def of_first_layers(self, number: int | None) -> AdapterFile:
         """For a model that is cut after `number` layers; None for a whole one."""

@@ -68,11 +68,11 @@ def put_together(rows: Sequence[UserTurns], lengths: Sequence[int], seed: int) -
         while sum(len(part.texts) for part in parts) < length:
             parts.append(rows[next(order)])
         texts = [text for part in parts for text in part.texts]
-        dialogues.append(UserTurns(tuple(texts[:length]), _joined([part.licence for part in parts])))
+        dialogues.append(UserTurns(tuple(texts[:length]), joined_licences([part.licence for part in parts])))
     return dialogues
 
 
-def _joined(licences: Sequence[str]) -> str:
+def joined_licences(licences: Sequence[str]) -> str:
     """As an SPDX expression: all of them hold."""
     return " AND ".join(dict.fromkeys(licences)) if all(licences) else ""
 

@@ -16,29 +16,34 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from camelid.models.adapter_config import is_adapter
-from camelid.models.adapter_files import read_adapter
+from camelid.models.adapter_files import SCORE_NOTES, read_adapter
 from camelid.models.batch import Batch, Row, make_batches
 from camelid.models.chat import load_chat_format
 from camelid.models.checkpointing import load_state, save_state
 from camelid.models.compiling import compile_where_it_pays
 from camelid.models.compute import Compute, choose_compute, send
 from camelid.models.loading import tokenizer_folder, weights_folder
+from camelid.models.losses import Sums, read_at_once
 from camelid.models.model_settings import ModelSettings
 from camelid.models.optimizer import OptimizerSettings, Updater
+from camelid.models.outputs import Loss
 from camelid.models.pretrained import check_architecture, load_pretrained
 from camelid.models.saving import save_adapter_beside, save_reward_model
 from camelid.models.trained import given_adapter, prepare_training, trained_parameters
 from camelid.models.trunk import Trunk
 from camelid.types import Message
 
-PairLoss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-"""(chosen scores, rejected scores, indices of the pairs), each (B,) -> (sum, count)."""
-RowLoss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""(scores, indices of the rows), each (B,) -> (sum, count)."""
+ScoreLoss = Callable[[Tensor, Tensor], Loss]
+"""(scores, their rows' places among all rows of the step), each (R,) -> a loss, its logs summed over the same count."""
 
 
 class RewardModel:
-    """Scores conversations, standardised by `score_mean` and `score_std` of a policy's own samples."""
+    """Scores conversations, on a scale of `score_mean` and `score_std`: those of a policy's own samples, or of
+    demonstrations.
+
+    `raw` gives scores as they were trained, in logits: there the sigmoid of a score is P(safe), where the safety loss
+    trained it. The sigmoid of a difference is the probability that people prefer one answer, `preference_logits`.
+    """
 
     def __init__(self, model: Any, tokenizer: Any, compute: Compute, settings: ModelSettings, chat_format: str):
         check_architecture(model)
@@ -51,6 +56,7 @@ class RewardModel:
         notes = getattr(model.config, "camelid", {})
         self.score_mean = float(notes.get("score_mean", 0.0))
         self.score_std = float(notes.get("score_std", 1.0))
+        self.temperature = float(notes.get("temperature", 1.0))
         self.updater: Updater | None = None
         self.path: Path | None = None  # of the language model that it was made from
 
@@ -88,7 +94,8 @@ class RewardModel:
         given_adapter(path, settings)
         model, tokenizer = _load(path, compute, dtype, num_layers=num_layers, may_lack=["score.weight"])
         reward = cls(model, tokenizer, compute, settings, chat_format)
-        reward.score_mean, reward.score_std = 0.0, 1.0  # whatever a reward model's folder says of its own head
+        # Whatever a reward model's folder says of its own head.
+        reward.score_mean, reward.score_std, reward.temperature = 0.0, 1.0, 1.0
         prepare_training(model, settings, seed)
         width = model.config.hidden_size
         weight = torch.randn(1, width, generator=torch.Generator().manual_seed(seed)) / math.sqrt(width + 1)
@@ -117,41 +124,50 @@ class RewardModel:
             tick(len(batch.rows))
         return (scores - self.score_mean) / self.score_std
 
-    def forward_backward(self, pairs: Sequence[tuple[Row, Row]], loss: PairLoss) -> dict[str, float]:
-        """Add the gradient of the summed loss over (chosen, rejected) pairs. Returns `loss`, `accuracy` and `count`."""
-        total, correct, count = 0.0, 0, 0.0
-        for batch in make_batches(pairs, self.settings.micro_batch_tokens, self.compute.device):
-            scores = self._forward(batch).cpu()  # a few numbers; the loop's margins need not know of devices
-            chosen, rejected = scores[0::2], scores[1::2]
-            loss_sum, loss_count = loss(chosen, rejected, torch.tensor(batch.rows[0::2]) // 2)
-            if not torch.isfinite(loss_sum):
-                raise FloatingPointError(f"the loss of pairs {[r // 2 for r in batch.rows[0::2]]} is {loss_sum.item()}")
-            loss_sum.backward()
-            total += loss_sum.item()
-            count += loss_count.item()
-            correct += int((chosen > rejected).sum())
-        return {"loss": total / count, "accuracy": correct / count, "count": count}
+    def forward_backward(self, groups: Sequence[Sequence[Row]], loss: ScoreLoss) -> dict[str, float]:
+        """Add the gradient of the summed loss over groups of rows, such as a pair. Returns `loss`, its logs, `count`.
 
-    def forward_backward_rows(self, rows: Sequence[Row], loss: RowLoss) -> dict[str, float]:
-        """Add the gradient of the summed loss over rows that each stand alone. Returns `loss` and `count`."""
-        total, count = 0.0, 0.0
-        for batch in make_batches([[row] for row in rows], self.settings.micro_batch_tokens, self.compute.device):
-            loss_sum, loss_count = loss(self._forward(batch).cpu(), torch.tensor(batch.rows))
-            if not torch.isfinite(loss_sum):
-                raise FloatingPointError(f"the loss of rows {batch.rows} is {loss_sum.item()}")
-            loss_sum.backward()
-            total += loss_sum.item()
-            count += loss_count.item()
-        return {"loss": total / count, "count": count}
+        The rows of a group come to `loss` together; `step` divides the gradient by the count, once.
+        """
+        totals: dict[str, float] = {"loss": 0.0, "count": 0.0}
+        found = []
+        for batch in make_batches(groups, self.settings.micro_batch_tokens, self.compute.device):
+            scores = self._forward(batch).cpu()  # a few numbers; the loop's margins need not know of devices
+            result = loss(scores, torch.tensor(batch.rows))
+            result.sum.backward()
+            found.append(Sums(batch.rows, {"loss": result.sum, "count": result.count} | result.logs))
+        for numbers in read_at_once(found):
+            for name, number in numbers.items():
+                totals[name] = totals.get(name, 0.0) + number
+        count = totals.pop("count")
+        return {name: value / count for name, value in totals.items()} | {"count": count}
 
     def step(self, learning_rate: float, count: float) -> float:
         """One optimizer update with the gradients divided by `count`. Returns their norm before clipping."""
         return self._training().step(learning_rate, count)
 
+    def raw(self, scores: Tensor) -> Tensor:
+        """Scores (any shape) as they were trained, before standardising: in logits."""
+        return scores * self.score_std + self.score_mean
+
+    def preference_logits(self, first: Tensor, second: Tensor) -> Tensor:
+        """Their sigmoid is the probability that the first of two scores' answers is preferred (Bradley-Terry).
+
+        `first`, `second`: scores, any shape. The temperature was fitted on held-out pairs.
+        """
+        return (first - second) * self.score_std / self.temperature
+
     def standardise_on(self, scores: Tensor) -> None:
         """From now on scores have mean 0 and standard deviation 1 where they now are `scores` (N,), N > 1."""
-        raw = scores * self.score_std + self.score_mean
+        raw = self.raw(scores)
         self.score_mean, self.score_std = raw.mean().item(), max(raw.std().item(), 1e-6)
+
+    def shift_to(self, scores: Tensor) -> None:
+        """From now on scores have mean 0 where they now are `scores` (N,), and the unit that they were trained in.
+
+        InstructGPT's bias, with which demonstrations score 0 on average (arXiv:2203.02155, section 3.5).
+        """
+        self.score_mean, self.score_std = self.raw(scores).mean().item(), 1.0
 
     def save_state(self, folder: Path) -> None:
         """Everything that training changes, exactly."""
@@ -162,12 +178,12 @@ class RewardModel:
         self._training().restore(load_state(folder, "reward")[0])
 
     def save(self, folder: Path, card: str) -> None:
-        """The merged model; mean and standard deviation of the scores stand in its config under `camelid`.
+        """The merged model; SCORE_NOTES stand in its config under `camelid`.
 
         With `save_adapter` in the settings its adapters and head go into a folder `adapter` beside it.
         """
         self.tokenizer.chat_template = self.chat.template
-        notes = {"score_mean": self.score_mean, "score_std": self.score_std}
+        notes = {name: getattr(self, name) for name in SCORE_NOTES}
         save_reward_model(
             self.model,
             self.tokenizer,

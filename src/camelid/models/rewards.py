@@ -1,18 +1,21 @@
 """Two reward models as one: that for safety scores what is asked on unsafe prompts, that for helpfulness the rest.
 
 LLaMA-2 keeps two, since help and safety pull one model in two directions, and lets the safety model speak on prompts
-that are tagged as dangerous (arXiv:2307.09288, sections 3.2.2 and 3.2.3). Left out: its rule that the safety model also
-speaks where it finds a score below 0.15, which wants a calibrated score.
+that are tagged as dangerous (arXiv:2307.09288, sections 3.2.2 and 3.2.3). `score` does that; `gated` also lets it speak
+wherever it finds an answer unsafe, which wants scores that are probabilities: those of calibrated models.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from camelid.functional.gate import combine_scores
+from camelid.functional.standardize import logit
 from camelid.models.model_settings import ModelSettings
 from camelid.models.policy import Policy
 from camelid.models.reward_model import RewardModel
@@ -26,6 +29,16 @@ there refusing is the fault, and the helpfulness model says so."""
 
 def is_unsafe(asked: Prompt | Comparison | Preference) -> bool:
     return UNSAFE in asked.tags
+
+
+class Gated(NamedTuple):
+    """Scores of N completions, (N,) float32 on the CPU."""
+
+    score: Tensor
+    """logit(R_c) of the model that speaks."""
+    helpfulness: Tensor
+    """What the model itself gives, before any standardisation: the logit of its probability."""
+    safety: Tensor
 
 
 class Rewards:
@@ -65,3 +78,23 @@ class Rewards:
             mine = [i for i, item in enumerate(asked) if self.of(item) is model]
             scores[mine] = model.score([model.row(asked[i].prompt, completions[i] or " ") for i in mine], tick)
         return scores
+
+    def gated(self, asked: Sequence[Prompt], completions: Sequence[str], threshold: float) -> Gated:
+        """LLaMA-2's combination (`functional.gate`) of the two models' probabilities, sigmoid of their raw scores.
+
+        Raises ValueError where there is no model for safety.
+        """
+        if self.safety is None:
+            raise ValueError(
+                "the gate needs a reward model for safety beside the other: give safety_reward_model, or set "
+                "two_models=tag"
+            )
+        helpfulness, safety = (
+            model.raw(
+                model.score([model.row(i.prompt, text or " ") for i, text in zip(asked, completions, strict=True)])
+            )
+            for model in (self.helpfulness, self.safety)
+        )
+        unsafe = torch.tensor([is_unsafe(item) for item in asked])
+        spoken = combine_scores(safety.sigmoid(), helpfulness.sigmoid(), unsafe, threshold=threshold)
+        return Gated(logit(spoken), helpfulness, safety)

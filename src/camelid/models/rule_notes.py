@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from camelid.types import Message, Messages, Rule, content_hash, reasons
+from camelid.types import Message, Rule, reasons
 
 NOTES = "rule_model.json"
 """The file that tells a rule model from any other reward model."""
@@ -22,7 +22,7 @@ class RuleNotes(BaseModel):
     rules: tuple[Rule, ...]
     """Those that it has learnt."""
     prompts: tuple[str, ...]
-    """Names of the prompts that it has learnt from (`prompt_name`), sorted: a judge must not share them."""
+    """Names of the prompts that it has learnt from (`types.prompt_name`), sorted: a judge must not share them."""
 
     @classmethod
     def read(cls, folder: Path) -> RuleNotes:
@@ -43,11 +43,6 @@ class RuleNotes(BaseModel):
                 f"the judge has learnt from {shared} of the {len(self.prompts)} prompts of the rule model that it is "
                 f"to judge, so it would repeat its errors: train the two with part=first and part=second"
             )
-
-
-def prompt_name(prompt: Messages) -> str:
-    """A short name of a prompt by its content."""
-    return content_hash([message.model_dump() for message in prompt])[:12]
 
 
 def rule_turn(rule: Rule) -> Message:

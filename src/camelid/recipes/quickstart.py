@@ -30,6 +30,7 @@ from camelid.runs import Input, Output, Stage, reseeded
 from camelid.train.ppo import PpoSettings
 from camelid.train.rejection import BestSettings
 from camelid.train.reward import RewardSettings, train_reward
+from camelid.train.scoring import ScoreSettings
 from camelid.train.sft import SftSettings, train_sft
 
 STARTER = Path(camelid.__file__).parent / "starter"
@@ -133,7 +134,7 @@ class Quickstart(BaseModel):
             mini_batch_size=12,
             kl_coef=0.02,
             sampling=Sampling(max_new_tokens=36),
-            unfinished_score=None,
+            scoring=ScoreSettings(unfinished_score=None),
         ),
     )
     """A round's stages."""
@@ -171,11 +172,12 @@ def stages(s: Quickstart) -> list[Stage]:
     annotator: dict[str, Input] = {}
     if s.round.annotate_by == "scripted":
         annotated: dict[str, Input] = {"model": start, "preferences": Output("data/held-back", "annotator.jsonl")}
-        training, annotator = reward_stages("annotator", s.annotator, annotated, s.round.two_reward_models)
+        training, annotator = reward_stages("annotator", s.round, s.annotator, annotated)
         result += training
     loop = Loop(
         start=start,
         base=Output("sft", "model"),
+        chat=Output("sft", "model"),
         annotator=annotator,
         judge=Output("judge", "model"),
         prompts=rollout_prompts,

@@ -50,6 +50,11 @@ class Cells:
         self.cells.append(Cell(name=arm, seed=seed))
         self.results.append(Output(stage, file))
 
+    def measured_by(self, arm: str, seed: int, **stages: str) -> None:
+        """A cell's numbers are in results.json of several stages, whose names here begin the measures' paths."""
+        self.cells.append(Cell(name=arm, seed=seed, parts=tuple(stages)))
+        self.results += [Output(stage, "results.json") for stage in stages.values()]
+
     def conclude(self, **settings: Any) -> list[Stage]:
         """All stages, the conclusion last."""
         made = ConcludeSettings(cells=tuple(self.cells), **settings)

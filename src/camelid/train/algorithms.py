@@ -54,7 +54,7 @@ class Choices(NamedTuple):
 
 
 # fmt: off
-PRESETS: dict[Algorithm, Choices] = {
+ALGORITHMS: dict[Algorithm, Choices] = {
     #                    advantage             ratio         average       clips      KL         weight  redraws
     "rloo":      Choices("leave_one_out",      "completion", "completion", 0.2, 0.2,  "reward",  0.01,   0),
     "grpo":      Choices("group_standardized", "token",      "completion", 0.2, 0.2,  "loss_k3", 0.04,   0),

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field
 
-from camelid.functional.schedules import Schedule, learning_rate
+from camelid.functional.schedules import Schedule, learning_rate, warmup
 from camelid.models.model_settings import ModelSettings
 from camelid.models.optimizer import OptimizerSettings
 from camelid.models.too_long import TooLong
@@ -31,6 +31,8 @@ class TrainSettings(Settings):
     """Shape of the learning rate after warm-up."""
     warmup_steps: int = Field(default=0, ge=0)
     """Steps over which the learning rate rises from 0."""
+    warmup_fraction: float = Field(default=0.0, ge=0, le=1)
+    """Share of all steps that is warm-up, where that is more than `warmup_steps`."""
     final_fraction: float = Field(default=0.1, ge=0, le=1)
     """The learning rate ends at this fraction of its peak."""
     checkpoint_every: int = Field(default=10, ge=1)
@@ -43,7 +45,7 @@ class TrainSettings(Settings):
             num_steps,
             self.learning_rate,
             kind=self.schedule,
-            warmup_steps=self.warmup_steps,
+            warmup_steps=warmup(num_steps, at_least=self.warmup_steps, fraction=self.warmup_fraction),
             final_fraction=self.final_fraction,
         )
 
@@ -74,6 +76,19 @@ def batches(num_rows: int, batch_size: int, epochs: float, seed: int) -> list[li
             parts[-1] += short
         steps += parts
     return steps
+
+
+def in_turn(number: int, batch_size: int, step: int, seed: int) -> list[int]:
+    """The `batch_size` rows of a step: pass after pass over all `number` rows, each shuffled anew, cut into batches.
+
+    Fewer rows than `batch_size` repeat within a batch.
+    """
+    places = range(step * batch_size, (step + 1) * batch_size)
+    passes: dict[int, list[int]] = {}
+    for turn in {place // number for place in places}:
+        passes[turn] = list(range(number))
+        random.Random(derived_seed(seed, "prompts", turn)).shuffle(passes[turn])
+    return [passes[place // number][place % number] for place in places]
 
 
 def split(items: Sequence[Any], held_out: int, seed: int) -> tuple[list[Any], list[Any]]:

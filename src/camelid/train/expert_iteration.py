@@ -23,8 +23,9 @@ from camelid.models.outputs import Loss, Outputs
 from camelid.models.policy import Policy
 from camelid.runs import Run, derived_seed
 from camelid.train.common import batches, model_card
-from camelid.train.groups import GroupSettings, draw_groups, means, prepare
-from camelid.train.rollout import Drawn, Score, look, measure_policy
+from camelid.train.groups import GroupSettings, draw_groups, means
+from camelid.train.practice import Watch, prepare
+from camelid.train.rollout import Drawn, look, measure_drawn, measure_policy
 from camelid.types import Prompt
 
 
@@ -39,48 +40,58 @@ class ExpertIterationSettings(GroupSettings):
 
 
 def train_expert_iteration(run: Run) -> dict[str, Any]:
-    """Stage: `model`, `reward_model`, optional `safety_reward_model`, `prompts` -> model/, metrics.jsonl."""
-    policy, prompts, score, too_long = prepare(run)
-    metrics = expert_iteration(run, policy, prompts, score) | too_long
+    """Stage: `model`, `prompts`, `reward_model` -> model/, metrics.jsonl, samples.jsonl, guards.jsonl. Optional inputs:
+    `safety_reward_model`, `reward_function` (.py), `alarm_model`, `held_out_prompts`."""
+    policy, prompts, watch, too_long = prepare(run)
+    metrics = expert_iteration(run, policy, prompts, watch) | too_long
     policy.save(run.path / "model", model_card(run, "Language model after expert iteration", metrics))
     return metrics
 
 
-def expert_iteration(run: Run, policy: Policy, prompts: Sequence[Prompt], score: Score) -> dict[str, Any]:
+def expert_iteration(run: Run, policy: Policy, prompts: Sequence[Prompt], watch: Watch) -> dict[str, Any]:
     """The loop. Changes `policy`; returns the last iteration's metrics."""
     s: ExpertIterationSettings = run.settings
     metrics: dict[str, Any] = {}
 
     def save(folder: Path) -> None:
         policy.save_state(folder)
-        (folder / "expert_iteration.json").write_text(json.dumps(metrics))
+        (folder / "expert_iteration.json").write_text(json.dumps({"metrics": metrics, "watch": watch.save(folder)}))
 
     def load(folder: Path) -> None:
         nonlocal metrics
         policy.load_state(folder)
-        metrics = json.loads((folder / "expert_iteration.json").read_text())
+        saved = json.loads((folder / "expert_iteration.json").read_text())
+        metrics = saved["metrics"]
+        watch.load(folder, saved["watch"], policy)
 
     policy.compile_for(s.num_iterations * s.epochs * s.prompts_an_iteration * s.sampling.max_new_tokens)
     start = run.resume(load)
+    if start == 0:
+        watch.begin(policy)
     with run.progress("iterations", s.num_iterations, start) as tick:
         for iteration in range(start, s.num_iterations):
-            drawn = draw_groups(policy, prompts, score, s, iteration)
+            if watch.stopped_by:
+                break
+            done = iteration + 1
+            drawn = draw_groups(policy, prompts, watch.scorer, s, iteration)
             # One completion a prompt says as much of the policy as it needs to; only the kept ones train.
             seen = look(policy, drawn.take(range(0, len(drawn.samples), s.num_samples)), s.sampling)
             experts = kept(drawn, s.num_samples, s.threshold)
-            losses = update(policy, experts, s, iteration)
 
-            metrics = measure_policy(seen) | scores_of(drawn, s.num_samples, experts) | losses
-            run.log(iteration + 1, **metrics)
-            if (iteration + 1) % s.checkpoint_every == 0:
-                run.checkpoint(iteration + 1, save)
+            metrics = measure_policy(seen) | measure_drawn(drawn) | chosen_of(drawn, s.num_samples, experts)
+            watch.before_update(done, drawn, metrics)
+            if not watch.stopped_by:
+                metrics |= update(policy, experts, s, iteration) | watch.after_update(policy, done)
+            run.log(done, **metrics)
+            if watch.due(done):
+                run.checkpoint(done, save)
             tick(1)
-    return metrics
+    return metrics | watch.finish(policy)
 
 
 def kept(drawn: Drawn, num_samples: int, threshold: float | None) -> list[list[Row]]:
     """Of each prompt that has any, the rows of those finished completions that are to be imitated."""
-    rows, scores, chosen = drawn.rows, drawn.scores.tolist(), []
+    rows, scores, chosen = drawn.rows, drawn.scored.final.tolist(), []
     for start in range(0, len(rows), num_samples):
         whole = [i for i in range(start, start + num_samples) if drawn.samples[i].finished]
         if threshold is None:
@@ -92,11 +103,10 @@ def kept(drawn: Drawn, num_samples: int, threshold: float | None) -> list[list[R
     return chosen
 
 
-def scores_of(drawn: Drawn, num_samples: int, experts: Sequence[Sequence[Row]]) -> dict[str, float]:
-    """Mean score, that of each prompt's best, and how much is imitated."""
-    scores = drawn.scores.view(-1, num_samples)
+def chosen_of(drawn: Drawn, num_samples: int, experts: Sequence[Sequence[Row]]) -> dict[str, float]:
+    """Mean score of each prompt's best, and how much is imitated."""
+    scores = drawn.scored.final.view(-1, num_samples)
     return {
-        "score": scores.mean().item(),
         "best_score": scores.max(1).values.mean().item(),
         "kept": sum(map(len, experts)) / scores.numel(),
         "prompts_without": 1 - len(experts) / len(scores),

@@ -22,9 +22,10 @@ from camelid.models.batch import Row
 from camelid.models.policy import Policy
 from camelid.runs import Run, derived_seed
 from camelid.train.common import batches, model_card
-from camelid.train.groups import GroupSettings, draw_groups, means, prepare
+from camelid.train.groups import GroupSettings, draw_groups, means
 from camelid.train.pair_loss import PairLossSettings, pair_loss
-from camelid.train.rollout import Drawn, Score, look, measure_policy, with_columns
+from camelid.train.practice import Watch, prepare
+from camelid.train.rollout import Drawn, look, measure_policy, with_columns
 from camelid.types import Prompt
 
 
@@ -42,49 +43,58 @@ class OnlineDpoSettings(GroupSettings, PairLossSettings):
 
 
 def train_online_dpo(run: Run) -> dict[str, Any]:
-    """Stage: `model`, `reward_model`, optional `safety_reward_model`, `prompts` -> model/, metrics.jsonl."""
-    policy, prompts, score, too_long = prepare(run)
-    metrics = online_dpo(run, policy, prompts, score) | too_long
+    """Stage: `model`, `prompts`, `reward_model` -> model/, metrics.jsonl, samples.jsonl, guards.jsonl. Optional inputs:
+    `safety_reward_model`, `reward_function` (.py), `alarm_model`, `held_out_prompts`."""
+    policy, prompts, watch, too_long = prepare(run)
+    metrics = online_dpo(run, policy, prompts, watch) | too_long
     policy.save(run.path / "model", model_card(run, "Language model after online DPO", metrics))
     return metrics
 
 
-def online_dpo(run: Run, policy: Policy, prompts: Sequence[Prompt], score: Score) -> dict[str, Any]:
+def online_dpo(run: Run, policy: Policy, prompts: Sequence[Prompt], watch: Watch) -> dict[str, Any]:
     """The loop. Changes `policy`; returns the last iteration's metrics."""
     s: OnlineDpoSettings = run.settings
     metrics: dict[str, Any] = {}
 
     def save(folder: Path) -> None:
         policy.save_state(folder)
-        (folder / "online_dpo.json").write_text(json.dumps(metrics))
+        (folder / "online_dpo.json").write_text(json.dumps({"metrics": metrics, "watch": watch.save(folder)}))
 
     def load(folder: Path) -> None:
         nonlocal metrics
         policy.load_state(folder)
-        metrics = json.loads((folder / "online_dpo.json").read_text())
+        saved = json.loads((folder / "online_dpo.json").read_text())
+        metrics = saved["metrics"]
+        watch.load(folder, saved["watch"], policy)
 
     policy.compile_for(s.num_iterations * s.epochs * s.prompts_an_iteration * 2 * s.sampling.max_new_tokens)
     start = run.resume(load)
+    if start == 0:
+        watch.begin(policy)
     with run.progress("iterations", s.num_iterations, start) as tick:
         for iteration in range(start, s.num_iterations):
-            drawn = draw_groups(policy, prompts, score, s, iteration)
+            if watch.stopped_by:
+                break
+            done = iteration + 1
+            drawn = draw_groups(policy, prompts, watch.scorer, s, iteration)
             rollout = look(policy, drawn, s.sampling)
             rows = with_columns(rollout, {"ref_logprobs": rollout.ref_logprobs})
             pairs = [(rows[best], rows[worst]) for best, worst in best_and_worst(drawn, s.num_samples)]
-            losses = update(policy, pairs, s, iteration)
 
-            share_alike = 1 - len(pairs) * s.num_samples / len(rows)
-            metrics = measure_policy(rollout) | {"alike": share_alike} | losses
-            run.log(iteration + 1, **metrics)
-            if (iteration + 1) % s.checkpoint_every == 0:
-                run.checkpoint(iteration + 1, save)
+            metrics = measure_policy(rollout) | {"alike": 1 - len(pairs) * s.num_samples / len(rows)}
+            watch.before_update(done, drawn, metrics)
+            if not watch.stopped_by:
+                metrics |= update(policy, pairs, s, iteration) | watch.after_update(policy, done)
+            run.log(done, **metrics)
+            if watch.due(done):
+                run.checkpoint(done, save)
             tick(1)
-    return metrics
+    return metrics | watch.finish(policy)
 
 
 def best_and_worst(drawn: Drawn, num_samples: int) -> list[tuple[int, int]]:
     """Places of each prompt's best and worst completion; none for a prompt whose completions score alike."""
-    scores = drawn.scores.view(-1, num_samples)
+    scores = drawn.scored.final.view(-1, num_samples)
     ends = zip(scores.argmax(1).tolist(), scores.argmin(1).tolist(), alike(scores).tolist(), strict=True)
     return [(g * num_samples + best, g * num_samples + worst) for g, (best, worst, same) in enumerate(ends) if not same]
 

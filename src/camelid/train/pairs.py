@@ -16,7 +16,7 @@ from camelid.models.batch import Row
 from camelid.models.chat import ChatFormat
 from camelid.models.too_long import Lengths, cut_completions
 from camelid.train.common import input_files
-from camelid.types import RATINGS, Message, Messages, Preference, read_records
+from camelid.types import RATINGS, Message, Messages, Preference, prompt_name, read_records
 
 
 def read_preferences(files: Path | list[Path]) -> list[Preference]:
@@ -83,17 +83,17 @@ def accuracy_beside_floors(
 ) -> dict[str, Any]:
     """Accuracy of scores of the held-out pairs, in all and by rating and kind, beside "the longer wins" and TF-IDF.
 
-    `chosen`, `rejected`: (n,). `judges`: wins (n,) of others to stand beside them.
+    `chosen`, `rejected`: (n,). `judges`: wins (n,) of others to stand beside them. Intervals are over prompts.
     """
-    texts = [(p.chosen, p.rejected) for p in held_out]
+    texts, prompts = [(p.chosen, p.rejected) for p in held_out], [prompt_name(p.prompt) for p in held_out]
     won = {
         "accuracy": wins(chosen, rejected),
         "longer_wins": longer_wins([a for a, _ in texts], [b for _, b in texts]),
         "tfidf": np.array(tfidf_wins([(p.chosen, p.rejected) for p in train], texts)),
     } | judges
-    by_rating = shares_by_label(won, [p.rating for p in held_out])
-    by_kind = shares_by_label(won, [p.kind for p in held_out])
-    return shares(won) | {
+    by_rating = shares_by_label(won, [p.rating for p in held_out], prompts)
+    by_kind = shares_by_label(won, [p.kind for p in held_out], prompts)
+    return shares(won, prompts) | {
         "by_rating": {rating: by_rating[rating] for rating in RATINGS if rating in by_rating},
         "by_kind": {kind: found["accuracy"] for kind, found in by_kind.items()},
     }

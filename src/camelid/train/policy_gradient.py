@@ -1,10 +1,10 @@
 """Policy gradients without a value network: RLOO, GRPO, Dr. GRPO, DAPO and REINFORCE as choices of one loop.
 
 An iteration: draw K completions a prompt, score them, compare each with the others of its prompt, take a few clipped
-steps. `PRESETS` in train/algorithms.py says what each algorithm chooses; any choice can be set by itself. The reference
-is the policy as it was before training. With one step an iteration (prompts_a_step = prompts_an_iteration, epochs = 1)
-the ratio is 1 and clips cut nothing. Left out: DAPO's soft penalty on length, which is a reward and no step; rewards of
-single tokens.
+steps. `ALGORITHMS` in train/algorithms.py says what each algorithm chooses; any choice can be set by itself. The
+reference is the policy as it was before training. With one step an iteration (prompts_a_step = prompts_an_iteration,
+epochs = 1) the ratio is 1 and clips cut nothing. DAPO's soft penalty on length is a reward and no step:
+`scoring.overlong_tokens`. Left out: rewards of single tokens.
 
     camelid policy-gradient --model MODEL --reward_model REWARD --prompts prompts.jsonl --set algorithm=rloo
 """
@@ -36,8 +36,8 @@ from camelid.models.batch import Row
 from camelid.models.policy import Policy
 from camelid.runs import Run, derived_seed
 from camelid.train.algorithms import (
+    ALGORITHMS,
     OF_GROUPS,
-    PRESETS,
     Advantage,
     Algorithm,
     Choices,
@@ -46,9 +46,10 @@ from camelid.train.algorithms import (
     policy_loss,
 )
 from camelid.train.common import batches, model_card
-from camelid.train.groups import GroupSettings, draw_groups, means, members, prepare
-from camelid.train.ppo import warn_of_mismatch
-from camelid.train.rollout import Drawn, Rollout, Score, look, measure_policy, with_columns
+from camelid.train.groups import GroupSettings, draw_groups, means, members
+from camelid.train.practice import Watch, prepare
+from camelid.train.rollout import Drawn, Rollout, look, measure_drawn, measure_policy, with_columns
+from camelid.train.scoring import Scorer
 from camelid.types import Prompt
 
 
@@ -88,13 +89,11 @@ class PolicyGradientSettings(GroupSettings):
     importance_limit: float = Field(default=0.0, ge=0)
     """Weigh each token by its probability under the trainer over that under the engine, at most this; 0: not at all.
     For engines that do not multiply as the trainer does, such as vLLM; 2 is usual."""
-    engine_kl_limit: float = Field(default=0.01, gt=0)
-    """Warn where the KL from engine to trainer, in nats a token, is above this."""
 
     @property
     def choices(self) -> Choices:
         """The algorithm's, but for those that were set."""
-        preset = PRESETS[self.algorithm]
+        preset = ALGORITHMS[self.algorithm]
         given = {name: getattr(self, name) for name in Choices._fields}
         return preset._replace(**{name: value for name, value in given.items() if value is not None})
 
@@ -120,15 +119,16 @@ class PolicyGradientSettings(GroupSettings):
 
 
 def train_policy_gradient(run: Run) -> dict[str, Any]:
-    """Stage: `model`, `reward_model`, optional `safety_reward_model`, `prompts` -> model/, metrics.jsonl."""
+    """Stage: `model`, `prompts`, `reward_model` -> model/, metrics.jsonl, samples.jsonl, guards.jsonl. Optional inputs:
+    `safety_reward_model`, `reward_function` (.py), `alarm_model`, `held_out_prompts`."""
     s: PolicyGradientSettings = run.settings
-    policy, prompts, score, too_long = prepare(run)
-    metrics = policy_gradient(run, policy, prompts, score) | {"choices": s.choices._asdict()} | too_long
+    policy, prompts, watch, too_long = prepare(run)
+    metrics = policy_gradient(run, policy, prompts, watch) | {"choices": s.choices._asdict()} | too_long
     policy.save(run.path / "model", model_card(run, f"Language model after {s.algorithm}", metrics))
     return metrics
 
 
-def policy_gradient(run: Run, policy: Policy, prompts: Sequence[Prompt], score: Score) -> dict[str, Any]:
+def policy_gradient(run: Run, policy: Policy, prompts: Sequence[Prompt], watch: Watch) -> dict[str, Any]:
     """The loop. Changes `policy`; returns the last iteration's metrics."""
     s: PolicyGradientSettings = run.settings
     c = s.choices
@@ -138,65 +138,70 @@ def policy_gradient(run: Run, policy: Policy, prompts: Sequence[Prompt], score: 
 
     def save(folder: Path) -> None:
         policy.save_state(folder)
-        state = {"kl": asdict(kl), "baseline": asdict(baseline), "metrics": metrics}
-        (folder / "policy_gradient.json").write_text(json.dumps(state))
+        own = {"kl": asdict(kl), "baseline": asdict(baseline), "metrics": metrics}
+        (folder / "policy_gradient.json").write_text(json.dumps(own | {"watch": watch.save(folder)}))
 
     def load(folder: Path) -> None:
         nonlocal kl, baseline, metrics
         policy.load_state(folder)
         saved = json.loads((folder / "policy_gradient.json").read_text())
         kl, baseline, metrics = AdaptiveKL(**saved["kl"]), RunningMean(**saved["baseline"]), saved["metrics"]
+        watch.load(folder, saved["watch"], policy)
 
     rollouts = s.prompts_an_iteration * s.num_samples
     policy.compile_for(s.num_iterations * s.epochs * rollouts * s.sampling.max_new_tokens)
     start = run.resume(load)
+    if start == 0:
+        watch.begin(policy)
     with run.progress("iterations", s.num_iterations, start) as tick:
         for iteration in range(start, s.num_iterations):
-            drawn, of_drawing = draw_informative(policy, prompts, score, s, iteration)
+            if watch.stopped_by:
+                break
+            done = iteration + 1
+            drawn, everything, redrawn = draw_informative(policy, prompts, watch.scorer, s, iteration)
             rollout = look(policy, drawn, s.sampling, importance_limit=s.importance_limit)
-            warn_of_mismatch(rollout.engine, s.engine_kl_limit, iteration)
-            scores = rollout.scores
+            scores = drawn.scored.final
             if c.kl == "reward":
                 scores = scores - kl.coef * completion_kl(rollout.logprobs, rollout.ref_logprobs, rollout.mask)
             advantages = advantages_of(scores.view(-1, s.num_samples), c.advantage, baseline).view(-1, 1)
             # The clipped surrogate is linear in the advantage, so importance weights go into it.
             weights = torch.ones_like(rollout.logprobs) if rollout.weights is None else rollout.weights
-            losses = update(policy, with_targets(rollout, advantages * weights), s, kl.coef, iteration)
+            rows = with_targets(rollout, advantages * weights)
 
-            metrics = measure_policy(rollout) | of_drawing | {"kl_coef": kl.coef} | losses
-            if s.kl_target:
-                kl.update(metrics["kl"], len(rollout.rows))
-            run.log(iteration + 1, **metrics)
-            if (iteration + 1) % s.checkpoint_every == 0:
-                run.checkpoint(iteration + 1, save)
+            # Scores are those of all that was drawn: the groups that stay would hide what is always right or wrong.
+            metrics = measure_policy(rollout) | measure_drawn(everything) | redrawn | {"kl_coef": kl.coef}
+            watch.before_update(done, everything, metrics)
+            if not watch.stopped_by:
+                metrics |= update(policy, rows, s, kl.coef, iteration)
+                if s.kl_target:
+                    kl.update(metrics["kl"], len(rows))
+                metrics |= watch.after_update(policy, done)
+            run.log(done, **metrics)
+            if watch.due(done):
+                run.checkpoint(done, save)
             tick(1)
-    return metrics
+    return metrics | watch.finish(policy)
 
 
 def draw_informative(
-    policy: Policy, prompts: Sequence[Prompt], score: Score, s: PolicyGradientSettings, iteration: int
-) -> tuple[Drawn, dict[str, float]]:
-    """An iteration's groups, those that are alike replaced while `redraws` allows it; and what a reader wants to know.
-
-    `score` is the mean of all that was drawn: that of the groups that stay would hide what is always right or wrong.
-    """
-    drawn = draw_groups(policy, prompts, score, s, iteration)
-    everything = [drawn.scores]
-    first_alike = alike(drawn.scores.view(-1, s.num_samples)).float().mean().item()
+    policy: Policy, prompts: Sequence[Prompt], scorer: Scorer, s: PolicyGradientSettings, iteration: int
+) -> tuple[Drawn, Drawn, dict[str, float]]:
+    """An iteration's groups, those that are alike replaced while `redraws` allows it; all that was drawn; and how much
+    of it was alike."""
+    drawn = everything = draw_groups(policy, prompts, scorer, s, iteration)
+    first_alike = alike(drawn.scored.final.view(-1, s.num_samples)).float().mean().item()
     redrawn = 0
     for attempt in range(1, s.choices.redraws + 1):
-        same = alike(drawn.scores.view(-1, s.num_samples)).tolist()
+        same = alike(drawn.scored.final.view(-1, s.num_samples)).tolist()
         if not any(same):
             break
-        fresh = draw_groups(policy, prompts, score, s, iteration, attempt=attempt, number=sum(same))
-        everything.append(fresh.scores)
+        fresh = draw_groups(policy, prompts, scorer, s, iteration, attempt=attempt, number=sum(same))
+        everything = everything.joined(fresh)
         redrawn += sum(same)
         kept = members([group for group, is_same in enumerate(same) if not is_same], s.num_samples)
         drawn = drawn.take(kept).joined(fresh)
-    found = {"score": torch.cat(everything).mean().item()}
-    if s.num_samples > 1:
-        found["alike"] = first_alike
-    return drawn, found | ({"redrawn": float(redrawn)} if s.choices.redraws else {})
+    found = {"alike": first_alike} if s.num_samples > 1 else {}
+    return drawn, everything, found | ({"redrawn": float(redrawn)} if s.choices.redraws else {})
 
 
 def with_targets(rollout: Rollout, advantages: Tensor) -> list[Row]:

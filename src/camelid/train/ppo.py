@@ -1,61 +1,52 @@
-"""PPO against a reward model, as LLaMA-2 and "The N implementation details of RLHF with PPO" have it.
+"""PPO against a score, as InstructGPT, LLaMA-2 and "The N implementation details of RLHF with PPO" have it.
 
 An iteration: sample a completion a prompt, score it, shape rewards (score at the end, minus the KL to the reference at
 every token), estimate advantages, take a few clipped steps. The reference is the policy with its adapters off. The
-value head shares the trunk. Left out: a value network of its own, the pretraining mix, several samples a prompt.
+value head shares the trunk. docs/rlhf.md says what is kept of the papers and what is not, and has their numbers. Left
+out: a value network of its own, several samples a prompt.
 
-    camelid ppo --model MODEL --reward_model REWARD --prompts prompts.jsonl
+    camelid ppo --model MODEL --reward_model REWARD --prompts prompts.jsonl --preset llama-2
 """
 
 from __future__ import annotations
 
 import json
-import random
-import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
-from torch import Tensor
 
 from camelid.functional.gae import gae
-from camelid.functional.mismatch import Mismatch
-from camelid.functional.ppo import clip_fraction, ppo_policy_loss, ppo_value_loss
 from camelid.functional.rewards import shape_rewards
-from camelid.functional.schedules import AdaptiveKL, Schedule
-from camelid.functional.standardize import standardize
-from camelid.models.batch import Batch, Row
-from camelid.models.outputs import Loss, Outputs
+from camelid.functional.schedules import AdaptiveKL
+from camelid.functional.standardize import rescale, standardize
+from camelid.models.averaging import MovingAverage, load_weights, put_back, save_weights
+from camelid.models.model_settings import ModelSettings
 from camelid.models.policy import Policy
-from camelid.models.rewards import Rewards
-from camelid.models.sampling import Sampling
-from camelid.models.too_long import Reader, TooLong, fitting_prompts
 from camelid.runs import Run, derived_seed
-from camelid.train.common import TrainSettings, batches, model_card
-from camelid.train.rollout import Rollout, Score, measure, roll_out, with_columns
-from camelid.types import Prompt, read_records
+from camelid.train.common import in_turn, input_files, model_card
+from camelid.train.ppo_update import update, with_targets
+from camelid.train.practice import PracticeSettings, Watch, prepare
+from camelid.train.pretraining_mix import Mix, MixSettings, mix_rows
+from camelid.train.rollout import measure, roll_out
+from camelid.train.scoring import ScoreSettings
+from camelid.types import Prompt
 
 
-class PpoSettings(TrainSettings):
+class PpoSettings(PracticeSettings):
     """PPO."""
 
-    learning_rate: float = Field(default=1e-5, gt=0)
-    """Peak learning rate of the policy; LLaMA-2 took a constant 1e-6 for full weights."""
-    schedule: Schedule = "constant"
-    """Shape of the learning rate; LLaMA-2's is constant."""
     value_learning_rate: float = Field(default=1e-3, gt=0)
     """Learning rate of the value head, which starts from zero and is a single linear layer."""
-    checkpoint_every: int = Field(default=1, ge=1)
-    """Iterations between checkpoints."""
-    sampling: Sampling = Sampling()
-    """How completions are drawn; log-probabilities are taken at the same temperature."""
-    too_long: TooLong = "set_aside"
-    """What becomes of prompts that leave no room for `max_new_tokens` in the model's context: set_aside (counted, and
-    an error where more than half would go), cut (oldest turns first), or stop."""
-    num_iterations: int = Field(default=100, ge=1)
-    """Batches of rollouts; LLaMA-2 took 200 to 400."""
+    ptx: MixSettings = MixSettings()
+    """PPO-ptx: text in every mini-batch, where the input pretraining is given."""
+    ema: Literal["no", "beside", "instead"] = "no"
+    """The moving average of the weights at the run's end: in model-ema/ beside the model, or instead of it."""
+    ema_decay: float = Field(default=0.992, ge=0, lt=1)
+    """Decay of that average an optimizer step; InstructGPT took 0.992."""
     batch_size: int = Field(default=512, ge=2)
     """Rollouts an iteration; LLaMA-2 took 512."""
     mini_batch_size: int = Field(default=64, ge=1)
@@ -74,20 +65,16 @@ class PpoSettings(TrainSettings):
     """Where not 0, kl_coef adapts to hold the KL a completion at this many nats."""
     kl_horizon: int = Field(default=10000, ge=1)
     """Completions over which kl_coef adapts."""
+    whiten_rewards: bool = False
+    """Divide the rewards a token (score and KL) by their standard deviation over the batch, their mean staying where it
+    is, as OpenAI's first code and TRL's did (N implementation details, policy 9); `kl_coef` then has no fixed unit."""
     gae_lambda: float = Field(default=0.95, ge=0, le=1)
     """Trace decay of the advantage estimate."""
     discount: float = Field(default=1.0, ge=0, le=1)
     """Discount a token."""
-    unfinished_score: float | None = -1.0
-    """Score of a completion that was cut before its end of turn, whatever the reward model says (null: its own)."""
     importance_limit: float = Field(default=0.0, ge=0)
     """Weigh each token by its probability under the trainer over that under the engine, at most this; 0: not at all.
     For engines that do not multiply as the trainer does, such as vLLM; 2 is usual."""
-    engine_kl_limit: float = Field(default=0.01, gt=0)
-    """Warn where the KL from engine to trainer, in nats a token, is above this."""
-    share_trunk: bool = False
-    """Put the reward models on the policy's weights in memory. They must be adapter folders (model.save_adapter=true in
-    their stages) over the very model that PPO starts from; scores differ from merged ones by the rounding of those."""
 
     @model_validator(mode="after")
     def _draws_from_the_policy_itself(self) -> PpoSettings:
@@ -99,134 +86,133 @@ class PpoSettings(TrainSettings):
         return self
 
 
+FULL = ModelSettings(lora_rank=0)
+PRESETS = {
+    "llama-2": PpoSettings(
+        model=FULL,
+        learning_rate=1e-6,
+        batch_size=512,
+        mini_batch_size=64,
+        num_iterations=400,
+        kl_coef=0.01,
+        scoring=ScoreSettings(two_models="gate", standardise="batch"),
+        held_out=256,
+        patience=3,
+    ),
+    "instructgpt": PpoSettings(
+        model=FULL,
+        learning_rate=9e-6,
+        warmup_steps=10,
+        batch_size=512,
+        mini_batch_size=64,
+        num_iterations=500,
+        kl_coef=0.02,
+        ptx=MixSettings(coef=27.8, ratio=8),
+        ema="instead",
+        ema_decay=0.992,
+    ),
+    "alpacafarm": PpoSettings(
+        model=FULL,
+        learning_rate=1e-5,
+        batch_size=512,
+        mini_batch_size=256,
+        ppo_epochs=2,
+        kl_coef=0.02,
+        gae_lambda=1.0,
+        scoring=ScoreSettings(unfinished_score=-1.0),
+    ),
+}
+"""The papers' numbers, for full weights (docs/rlhf.md has which are published): LLaMA-2's 7B, whose held-out prompts
+and patience are ours; InstructGPT's, whose learning rate was swept; AlpacaFarm's for people's preferences."""
+
+
 def train_ppo(run: Run) -> dict[str, Any]:
-    """Stage: `model`, `reward_model`, optional `safety_reward_model`, `prompts` -> model/, metrics.jsonl."""
+    """Stage: `model`, `prompts`, `reward_model` -> model/, metrics.jsonl, samples.jsonl, guards.jsonl. Optional inputs:
+    `safety_reward_model`, `reward_function` (.py), `alarm_model`, `held_out_prompts`, `pretraining` (text)."""
     s: PpoSettings = run.settings
-    policy = Policy.load_for_training(
-        run.inputs["model"], s.model, s.optimizer, seed=derived_seed(s.seed, "adapters"), chat_format=s.chat_format
-    )
-    safety = run.inputs.get("safety_reward_model")
-    if s.share_trunk:
-        rewards = Rewards.beside(policy, run.inputs["reward_model"], safety, s.chat_format)
-    else:
-        rewards = Rewards.load(run.inputs["reward_model"], safety, s.model, s.chat_format)
-    reader = Reader(policy.chat, policy.model.config.max_position_embeddings)
-    given = read_records(run.inputs["prompts"], Prompt)
-    prompts, too_long = fitting_prompts(run, given, [reader], s.too_long, s.sampling.max_new_tokens)
-    metrics = ppo(run, policy, prompts, rewards.score) | too_long
+    policy, prompts, watch, too_long = prepare(run)
+    mix = None
+    if "pretraining" in run.inputs:
+        rows = mix_rows(policy, list(input_files(run.inputs["pretraining"])), s.ptx)
+        mix = Mix(rows, s.ptx, derived_seed(s.seed, "pretraining"))
+    average = MovingAverage(policy, s.ema_decay) if s.ema != "no" else None
+    metrics = ppo(run, policy, prompts, watch, mix, average) | too_long
     policy.save(run.path / "model", model_card(run, "Language model after PPO", metrics))
+    if average is not None and s.ema == "beside":
+        with average.in_place():
+            policy.save(run.path / "model-ema", model_card(run, "Moving average of PPO's weights", metrics))
     return metrics
 
 
-def ppo(run: Run, policy: Policy, prompts: Sequence[Prompt], score: Score) -> dict[str, Any]:
-    """The loop. Changes `policy`; returns the last iteration's metrics."""
+def ppo(
+    run: Run,
+    policy: Policy,
+    prompts: Sequence[Prompt],
+    watch: Watch,
+    mix: Mix | None = None,
+    average: MovingAverage | None = None,
+) -> dict[str, Any]:
+    """The loop. Leaves `policy` as it is to be saved; returns the last iteration's metrics, and what stopped it."""
     s: PpoSettings = run.settings
     policy.add_value_head(s.optimizer)
     kl = AdaptiveKL(s.kl_coef, s.kl_target, s.kl_horizon)
-
     metrics: dict[str, Any] = {}
 
     def save(folder: Path) -> None:
         policy.save_state(folder)
-        (folder / "ppo.json").write_text(json.dumps({"kl": asdict(kl), "metrics": metrics}))
+        if average is not None:
+            save_weights(folder / "average.safetensors", average.weights)
+        saved = {"kl": asdict(kl), "metrics": metrics, "watch": watch.save(folder)}
+        (folder / "ppo.json").write_text(json.dumps(saved))
 
     def load(folder: Path) -> None:
         nonlocal kl, metrics
         policy.load_state(folder)
+        if average is not None:
+            average.weights = load_weights(folder / "average.safetensors", average.weights)
         saved = json.loads((folder / "ppo.json").read_text())
         kl, metrics = AdaptiveKL(**saved["kl"]), saved["metrics"]
+        watch.load(folder, saved["watch"], policy)
+
+    def outgoing() -> AbstractContextManager[None]:
+        return average.in_place() if average is not None and s.ema == "instead" else nullcontext()
 
     # Of the completions alone: how long prompts are is not known yet.
     policy.compile_for(s.num_iterations * s.ppo_epochs * s.batch_size * s.sampling.max_new_tokens)
     start = run.resume(load)
+    if start == 0:
+        watch.begin(policy)
     with run.progress("iterations", s.num_iterations, start) as tick:
         for iteration in range(start, s.num_iterations):
-            asked = [prompts[i] for i in prompt_indices(len(prompts), s.batch_size, iteration, s.seed)]
-            rollout = roll_out(
-                policy,
-                asked,
-                score,
-                s.sampling,
-                seed=derived_seed(s.seed, "rollout", iteration),
-                unfinished_score=s.unfinished_score,
-                importance_limit=s.importance_limit,
-            )
-            warn_of_mismatch(rollout.engine, s.engine_kl_limit, iteration)
-            rewards = shape_rewards(
-                rollout.scores, rollout.logprobs, rollout.ref_logprobs, rollout.mask, kl_coef=kl.coef
-            )
+            if watch.stopped_by:
+                break
+            done = iteration + 1
+            asked = [prompts[i] for i in in_turn(len(prompts), s.batch_size, iteration, s.seed)]
+            seed = derived_seed(s.seed, "rollout", iteration)
+            rollout = roll_out(policy, asked, watch.scorer, s.sampling, seed=seed, importance_limit=s.importance_limit)
+            scores = rollout.drawn.scored.final
+            rewards = shape_rewards(scores, rollout.logprobs, rollout.ref_logprobs, rollout.mask, kl_coef=kl.coef)
+            if s.whiten_rewards:
+                rewards = rescale(rewards, rollout.mask)
             advantages, returns = gae(
                 rewards, rollout.values, rollout.mask, discount=s.discount, gae_lambda=s.gae_lambda
             )
             advantages = standardize(advantages, rollout.mask)
             if rollout.weights is not None:  # the clipped surrogate is linear in the advantage
                 advantages = advantages * rollout.weights
-            losses = update(policy, with_targets(rollout, advantages, returns), s, iteration)
 
-            metrics = measure(rollout, returns) | {"kl_coef": kl.coef} | losses
-            if s.kl_target:
-                kl.update(metrics["kl"], len(asked))
-            run.log(iteration + 1, **metrics)
-            if (iteration + 1) % s.checkpoint_every == 0:
-                run.checkpoint(iteration + 1, save)
+            metrics = measure(rollout, returns) | {"kl_coef": kl.coef}
+            watch.before_update(done, rollout.drawn, metrics)
+            if not watch.stopped_by:
+                metrics |= update(policy, with_targets(rollout, advantages, returns), s, iteration, mix, average)
+                if s.kl_target:
+                    kl.update(metrics["kl"], len(asked))
+                metrics |= watch.after_update(policy, done, outgoing())
+            run.log(done, **metrics)
+            if watch.due(done):
+                run.checkpoint(done, save)
             tick(1)
-    return metrics
 
-
-def warn_of_mismatch(found: Mismatch, limit: float, iteration: int) -> None:
-    """Say where what draws is not what trains; nothing is known of an engine without log-probabilities."""
-    if found.kl > limit:
-        print(
-            f"iteration {iteration + 1}: the engine is {found.kl:.3g} nats a token (KL) from the trainer, above "
-            f"engine_kl_limit={limit:g}; set importance_limit=2, or sample with engine.kind=own",
-            file=sys.stderr,
-        )
-
-
-def prompt_indices(num_prompts: int, batch_size: int, iteration: int, seed: int) -> list[int]:
-    """The `batch_size` prompts of an iteration: pass after pass over all prompts, each shuffled anew, cut into batches.
-
-    Fewer prompts than `batch_size` repeat within a batch, with other samples.
-    """
-    places = range(iteration * batch_size, (iteration + 1) * batch_size)
-    passes: dict[int, list[int]] = {}
-    for number in {place // num_prompts for place in places}:
-        passes[number] = list(range(num_prompts))
-        random.Random(derived_seed(seed, "prompts", number)).shuffle(passes[number])
-    return [passes[place // num_prompts][place % num_prompts] for place in places]
-
-
-def with_targets(rollout: Rollout, advantages: Tensor, returns: Tensor) -> list[Row]:
-    """The rows with what the losses need, aligned with their ids."""
-    columns = {
-        "old_logprobs": rollout.logprobs,
-        "old_values": rollout.values,
-        "advantages": advantages,
-        "returns": returns,
-    }
-    return with_columns(rollout, columns)
-
-
-def update(policy: Policy, rows: Sequence[Row], s: PpoSettings, iteration: int) -> dict[str, float]:
-    """`ppo_epochs` passes of mini-batch steps over the rollouts. Returns the losses' means over all steps."""
-
-    def loss(batch: Batch, outputs: Outputs) -> Loss:
-        mask, given = batch.loss_mask, batch.values
-        policy_loss, count = ppo_policy_loss(
-            outputs.logprobs, given["old_logprobs"], given["advantages"], mask, clip=s.clip
-        )
-        assert outputs.values is not None
-        value_loss, _ = ppo_value_loss(outputs.values, given["old_values"], given["returns"], mask, clip=s.value_clip)
-        clipped, _ = clip_fraction(outputs.logprobs, given["old_logprobs"], mask, clip=s.clip)
-        logs = {"policy_loss": policy_loss, "value_loss": value_loss, "clip_fraction": clipped}
-        return Loss(policy_loss + s.value_coef * value_loss, count, logs)
-
-    steps = batches(len(rows), s.mini_batch_size, s.ppo_epochs, derived_seed(s.seed, "mini-batches", iteration))
-    sums: dict[str, float] = {}
-    for indices in steps:
-        metrics = policy.forward_backward([rows[i] for i in indices], loss, temperature=s.sampling.temperature)
-        rate = s.learning_rate_at(iteration, s.num_iterations)
-        metrics["gradient_norm"] = policy.step(rate, metrics.pop("count"), value_learning_rate=s.value_learning_rate)
-        for name, value in metrics.items():
-            sums[name] = sums.get(name, 0.0) + value
-    return {name: value / len(steps) for name, value in sums.items()}
+    if average is not None and s.ema == "instead" and watch.held_out.best is None:
+        put_back(policy, average.weights)
+    return metrics | watch.finish(policy)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,27 +16,39 @@ from camelid.functional.mismatch import Mismatch, mismatch, truncated_importance
 from camelid.models.batch import Row
 from camelid.models.policy import Policy
 from camelid.models.sampling import Sample, Sampling
-from camelid.types import Prompt
-
-Score = Callable[[Sequence[Prompt], Sequence[str]], Tensor]
-"""(prompts, completions) -> scores (B,)."""
+from camelid.train.guards import length_correlation
+from camelid.train.scoring import Completion, Scored, Scorer
+from camelid.types import Prompt, as_text
 
 
 class Drawn(NamedTuple):
-    """Completions, those of a prompt side by side, each with its prompt, and their scores (B,)."""
+    """N completions, those of a prompt side by side, each with its prompt, and their scores."""
 
+    prompts: list[Prompt]
     prompt_ids: list[list[int]]
     samples: list[Sample]
-    scores: Tensor
+    completions: list[Completion]
+    scored: Scored
 
     def take(self, indices: Sequence[int]) -> Drawn:
         """Some of the completions."""
-        return Drawn([self.prompt_ids[i] for i in indices], [self.samples[i] for i in indices], self.scores[[*indices]])
+        return Drawn(
+            [self.prompts[i] for i in indices],
+            [self.prompt_ids[i] for i in indices],
+            [self.samples[i] for i in indices],
+            [self.completions[i] for i in indices],
+            self.scored.take(indices),
+        )
 
     def joined(self, other: Drawn) -> Drawn:
         """These, then the others."""
-        scores = torch.cat([self.scores, other.scores])
-        return Drawn(self.prompt_ids + other.prompt_ids, self.samples + other.samples, scores)
+        return Drawn(
+            self.prompts + other.prompts,
+            self.prompt_ids + other.prompt_ids,
+            self.samples + other.samples,
+            self.completions + other.completions,
+            self.scored.joined(other.scored),
+        )
 
     @property
     def rows(self) -> list[Row]:
@@ -47,55 +59,50 @@ class Drawn(NamedTuple):
 class Rollout:
     """A batch of completions, (B, T) padded on the right, with everything that was known when they were drawn."""
 
+    drawn: Drawn
     rows: list[Row]
     mask: Tensor
     logprobs: Tensor
     ref_logprobs: Tensor
     values: Tensor
     """(0, 0) where the policy has no value head."""
-    scores: Tensor
     entropy: float
     engine: Mismatch
     """Between what drew and the policy as it trains."""
     weights: Tensor | None
     """Importance weights that make up for it."""
-    finished: float
 
 
 def roll_out(
     policy: Policy,
     prompts: Sequence[Prompt],
-    score: Score,
+    score: Scorer,
     sampling: Sampling,
     *,
     seed: int,
-    unfinished_score: float | None = None,
     importance_limit: float = 0.0,
 ) -> Rollout:
     """Sample, score, and look at every completion with the policy, the value head and the reference."""
-    drawn = draw(policy, prompts, score, sampling, seed=seed, unfinished_score=unfinished_score)
-    return look(policy, drawn, sampling, importance_limit=importance_limit)
+    return look(policy, draw(policy, prompts, score, sampling, seed=seed), sampling, importance_limit=importance_limit)
 
 
 def draw(
-    policy: Policy,
-    prompts: Sequence[Prompt],
-    score: Score,
-    sampling: Sampling,
-    *,
-    seed: int,
-    num_samples: int = 1,
-    unfinished_score: float | None = None,
+    policy: Policy, prompts: Sequence[Prompt], score: Scorer, sampling: Sampling, *, seed: int, num_samples: int = 1
 ) -> Drawn:
     """Sample `num_samples` completions a prompt and score them."""
+    asked = [p for p in prompts for _ in range(num_samples)]
+    ids, samples, completions = complete(policy, prompts, sampling, seed=seed, num_samples=num_samples)
+    return Drawn(asked, ids, samples, completions, score(asked, completions))
+
+
+def complete(
+    policy: Policy, prompts: Sequence[Prompt], sampling: Sampling, *, seed: int, num_samples: int = 1
+) -> tuple[list[list[int]], list[Sample], list[Completion]]:
+    """Completions of each prompt, side by side: their prompts' tokens, as they were drawn, and as they are scored."""
     ids = [policy.chat.prompt_ids(p.prompt) for p in prompts]
     samples = [one for k in policy.sample(ids, sampling, seed=seed, num_samples=num_samples) for one in k]
-    texts = [policy.chat.completion_text(sample.ids) for sample in samples]
-    scores = score([p for p in prompts for _ in range(num_samples)], texts).float()
-    if unfinished_score is not None:
-        finished = torch.tensor([sample.finished for sample in samples])
-        scores = torch.where(finished, scores, unfinished_score)
-    return Drawn([own for own in ids for _ in range(num_samples)], samples, scores)
+    completions = [Completion(policy.chat.completion_text(s.ids), len(s.ids), s.finished) for s in samples]
+    return [own for own in ids for _ in range(num_samples)], samples, completions
 
 
 def look(policy: Policy, drawn: Drawn, sampling: Sampling, *, importance_limit: float = 0.0) -> Rollout:
@@ -108,12 +115,12 @@ def look(policy: Policy, drawn: Drawn, sampling: Sampling, *, importance_limit: 
     logprobs = pad_completions([o.logprobs for o in now], starts)
     at_sampling = pad_sequence([torch.tensor(sample.logprobs) for sample in samples], batch_first=True)
     return Rollout(
+        drawn=drawn,
         rows=rows,
         mask=mask,
         logprobs=logprobs,
         ref_logprobs=pad_completions(reference, starts),
         values=pad_completions([o.values for o in now if o.values is not None], starts),
-        scores=drawn.scores,
         entropy=masked_mean(
             pad_completions([o.entropies for o in now if o.entropies is not None], starts), mask
         ).item(),
@@ -123,7 +130,6 @@ def look(policy: Policy, drawn: Drawn, sampling: Sampling, *, importance_limit: 
             if importance_limit
             else None
         ),
-        finished=sum(sample.finished for sample in samples) / len(samples),
     )
 
 
@@ -160,13 +166,40 @@ def measure(rollout: Rollout, returns: Tensor) -> dict[str, float]:
 
 
 def measure_policy(rollout: Rollout) -> dict[str, float]:
-    """What a reader wants to see of an iteration: score, KL a completion, length, entropy, engine against trainer."""
+    """What a reader wants to see of an iteration: scores, KL a completion, length, entropy, engine against trainer."""
     per_token = kl_k1(rollout.logprobs, rollout.ref_logprobs)
     return {
-        "score": rollout.scores.mean().item(),
+        **measure_drawn(rollout.drawn),
         "kl": (masked_sum(per_token, rollout.mask) / len(rollout.rows)).item(),
-        "length": rollout.mask.sum(1).float().mean().item(),
-        "finished": rollout.finished,
         "entropy": rollout.entropy,
         **{f"engine_{name}": value for name, value in rollout.engine._asdict().items()},
     }
+
+
+def measure_drawn(drawn: Drawn) -> dict[str, float]:
+    """What completions say without a look at the policy."""
+    lengths = torch.tensor([c.num_tokens for c in drawn.completions], dtype=torch.float32)
+    return {
+        **drawn.scored.means(),
+        **length_correlation(drawn.scored.score, lengths),
+        "length": lengths.mean().item(),
+        "finished": sum(c.finished for c in drawn.completions) / len(drawn.completions),
+    }
+
+
+def sample_rows(iteration: int, drawn: Drawn, number: int) -> list[dict[str, Any]]:
+    """The first `number` completions of an iteration with all their scores, for samples.jsonl."""
+    return [
+        {
+            "iteration": iteration,
+            "prompt_id": prompt.id,
+            "prompt": as_text(prompt.prompt),
+            "completion": completion.text,
+            "num_tokens": completion.num_tokens,
+            "finished": completion.finished,
+            "scores": drawn.scored.row(index),
+        }
+        for index, (prompt, completion) in enumerate(
+            zip(drawn.prompts[:number], drawn.completions[:number], strict=True)
+        )
+    ]

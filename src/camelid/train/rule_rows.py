@@ -12,11 +12,10 @@ from camelid.functional.text_classifier import fit_text_classifier
 from camelid.models.batch import Row
 from camelid.models.chat import ChatFormatError
 from camelid.models.rule_model import RuleModel, rule_ids
-from camelid.models.rule_notes import prompt_name
 from camelid.models.too_long import Lengths, cut_completions
 from camelid.runs import derived_seed
 from camelid.train.common import split
-from camelid.types import Messages, Rule, RuleJudgement, as_text, draw
+from camelid.types import Messages, Rule, RuleJudgement, as_text, draw, prompt_name
 
 Part = Literal["all", "first", "second"]
 

@@ -20,9 +20,10 @@ from torch import Tensor
 
 from camelid.durable import write_json, write_json_lines
 from camelid.functional.rules import violation_loss
+from camelid.models.outputs import Loss
 from camelid.models.reward_model import RewardModel
 from camelid.models.rule_model import RuleModel
-from camelid.models.rule_notes import RuleNotes, prompt_name
+from camelid.models.rule_notes import RuleNotes
 from camelid.models.too_long import Lengths, row_limit
 from camelid.rules import OUR_RULES, choose_rules, read_judgements, read_rules
 from camelid.runs import Run, derived_seed
@@ -36,7 +37,7 @@ from camelid.train.rule_rows import (
     judged_rows,
     split_by_prompt,
 )
-from camelid.types import RuleJudgement
+from camelid.types import RuleJudgement, prompt_name
 
 
 class RulesSettings(RowSettings):
@@ -99,10 +100,10 @@ def train_rules(run: Run) -> dict[str, Any]:
         for step in range(start, len(steps)):
             labels = violated[steps[step]]
 
-            def loss(logits: Tensor, which: Tensor, labels: Tensor = labels) -> tuple[Tensor, Tensor]:
-                return violation_loss(logits, labels[which])
+            def loss(logits: Tensor, which: Tensor, labels: Tensor = labels) -> Loss:
+                return Loss(*violation_loss(logits, labels[which]), {})
 
-            metrics = reward.forward_backward_rows([train[i][1] for i in steps[step]], loss)
+            metrics = reward.forward_backward([[train[i][1]] for i in steps[step]], loss)
             rate = s.learning_rate_at(step, len(steps))
             norm = reward.step(rate, metrics["count"])
             run.log(step + 1, **metrics, learning_rate=rate, gradient_norm=norm)

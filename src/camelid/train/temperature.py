@@ -84,11 +84,12 @@ def choose_temperature(run: Run) -> dict[str, Any]:
         own = np.array([[sample.score for sample in group] for group in groups])
         scores[t] = own if s.unfinished_score is None else np.where(finished[t], own, s.unfinished_score)
     best = {t: best_of_n_by_prompt(scores[t], s.best_of) for t in temperatures}  # (P,) each
-    chosen = highest(best)
+    chosen, middle = highest(best), temperatures[len(temperatures) // 2]
     points = [
         {
             "temperature": t,
             "best": bootstrap_mean(best[t])._asdict(),
+            "mean": bootstrap_mean(scores[t].mean(1))._asdict(),
             "gap_to_chosen": paired_bootstrap_difference(best[t], best[chosen])._asdict(),
             "finished": float(finished[t].mean()),
             "curve": [
@@ -101,7 +102,17 @@ def choose_temperature(run: Run) -> dict[str, Any]:
     choice = {"temperature": chosen, "best_of": s.best_of, "num_prompts": len(prompts), "temperatures": points}
     write_json(run.path / "temperature.json", choice)
     name = f"best_of_{s.best_of}"
-    write_json(run.path / "results.json", {name: {f"temperature_{p['temperature']:g}": p["best"] for p in points}})
+    results = {
+        name: {f"temperature_{point['temperature']:g}": point["best"] for point in points},
+        # The middle one is known before anything is drawn: a gap to it is not smaller for having been chosen.
+        f"{name}_less_at_{middle:g}": {
+            f"temperature_{t:g}": paired_bootstrap_difference(best[t], best[middle])._asdict()
+            for t in temperatures
+            if t != middle
+        },
+        "points": points,
+    }
+    write_json(run.path / "results.json", results)
     return {"temperature": chosen, "num_prompts": len(prompts), name: float(best[chosen].mean())} | too_long
 
 

@@ -3,9 +3,10 @@
 | format | carries | loses |
 |---|---|---|
 | camelid | everything | nothing |
-| openai | conversations, prompts | ids, tags, an empty system turn |
+| openai | conversations, prompts | ids, tags, a prompt's answer (trl carries it), an empty system turn |
 | sharegpt, alpaca, trl | conversations, prompts, preferences | the same; ratings, safety labels, annotators |
 | hh | preferences | the same; refuses a system turn and a speaker's mark inside a turn |
+| ranked | rankings, and their pairs as preferences | the same; safety labels, annotators |
 | judged | preferences of published comparisons | only read |
 | questions | prompts of evaluation sets | only read |
 | xstest | prompts with their kind as tags | only read |
@@ -20,10 +21,10 @@ from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
 
 from camelid.collect.drafts import Draft, Row
-from camelid.collect.formats import alpaca, hh, judged, openai, questions, sharegpt, trl, xstest
+from camelid.collect.formats import alpaca, hh, judged, openai, questions, ranked, sharegpt, trl, xstest
 from camelid.collect.own import is_own
 
-FormatName = Literal["camelid", "openai", "sharegpt", "alpaca", "hh", "trl", "judged", "questions", "xstest"]
+FormatName = Literal["camelid", "openai", "sharegpt", "alpaca", "hh", "trl", "ranked", "judged", "questions", "xstest"]
 
 
 class Format(NamedTuple):
@@ -39,6 +40,7 @@ FORMATS: dict[str, Format] = {
     "alpaca": Format(alpaca.parse, alpaca.render),
     "hh": Format(hh.parse, hh.render),
     "trl": Format(trl.parse, trl.render),
+    "ranked": Format(ranked.parse, ranked.render),
     "judged": Format(judged.parse, judged.render),
     "questions": Format(questions.parse, questions.render),
     "xstest": Format(xstest.parse, xstest.render),
@@ -54,6 +56,8 @@ def recognise(row: Row) -> FormatName | None:
         return "hh"
     if isinstance(row.get("chosen"), list) and isinstance(row.get("rejected"), list):
         return "trl"  # before openai: UltraFeedback's rows have `messages` too
+    if ranked.is_ranked(row):
+        return "ranked"
     if isinstance(row.get("messages"), list):
         return "openai"
     if isinstance(row.get("conversations"), list):

@@ -3,7 +3,8 @@
     {"prompt": ..., "chosen": ..., "rejected": ...}    {"prompt": ..., "completion": ...}    {"prompt": ...}
 
 Each value is text or a list of messages. Without a prompt, `chosen` and `rejected` are whole conversations that part at
-the last turn. Written as lists of messages.
+the last turn. Written as lists of messages. A prompt alone may have an `answer`, which verifiable rewards compare with:
+a text or a number; anything else there is left out, as other columns are.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ def parse(row: Row) -> Draft:
         return pair(*(_with_answer(prompt, row.get(name), name) for name in ("chosen", "rejected")))
     if row.get("completion") is not None:
         return Draft(_with_answer(prompt, row["completion"], "completion"))
-    return Draft(prompt)
+    answer = row.get("answer")
+    return Draft(prompt, answer=str(answer) if type(answer) in (str, int, float) else "")
 
 
 def _trl_prompt(value: Any) -> Messages:
@@ -58,5 +60,5 @@ def render(draft: Draft) -> Row:
     if draft.chosen is not None:
         return {"prompt": dump(draft.turns), "chosen": answer(draft.chosen), "rejected": answer(draft.rejected)}
     if draft.turns[-1].role == "user":
-        return {"prompt": dump(draft.turns)}
+        return {"prompt": dump(draft.turns)} | ({"answer": draft.answer} if draft.answer else {})
     return {"prompt": dump(draft.turns[:-1]), "completion": dump(draft.turns[-1:])}

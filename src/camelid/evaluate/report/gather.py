@@ -59,7 +59,7 @@ def gather_run(source: Source) -> Report:
         "versions": versions,
         "rewards": [{"name": name, **check_reward(read_object(path), path)} for name, path in accuracies],
         "best_of_n": [{"name": name, **read_curve(path)} for name, path in curves],
-        "ppo": [{"name": name, "points": check_points(list(read_lines(f)), ("kl", "score"), f)} for name, f in ppo],
+        "ppo": [{"name": name, "points": read_rollouts(f)} for name, f in ppo],
         "data": [data_row(m) for _, m in stages if m["function"].endswith("import_data")],
         "stages": [
             {
@@ -160,6 +160,12 @@ def start_model(source: Source) -> str:
         if base is not None:
             return model_name(base["path"])
     return ""
+
+
+def read_rollouts(file: Path) -> list[dict[str, Any]]:
+    """The iterations of a stage that practises; step 0, where there is one, is a look at held-out prompts alone."""
+    rows = list(read_lines(file))
+    return check_points(rows[1:] if rows and rows[0].get("step") == 0 else rows, ("kl", "score"), file)
 
 
 def read_curve(file: Path) -> dict[str, Any]:

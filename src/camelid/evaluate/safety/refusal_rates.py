@@ -11,29 +11,37 @@ prompts are borderline ones. Left out: whether an answer that does not refuse do
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from camelid.durable import append_json_lines, keep_whole_chunks, read_whole_lines, write_json
+from camelid.evaluate.demonstration_nll import demonstration_rows, likelihoods
 from camelid.evaluate.safety.prompts import prompts_of
 from camelid.evaluate.safety.rates import rates
+from camelid.evaluate.safety.refusals import is_refusal
 from camelid.evaluate.safety.replies import HARMLESS, Reply
 from camelid.functional.perplexity import nats_a_unit
-from camelid.functional.statistics import proportion
-from camelid.models.batch import Row
+from camelid.functional.statistics import paired_bootstrap_difference, proportion
 from camelid.models.model_settings import ModelSettings
 from camelid.models.policy import Policy
-from camelid.models.render_many import render_many
 from camelid.models.sampling import Sampling
 from camelid.models.too_long import Lengths, Reader, TooLong, fitting_prompts, row_limit
 from camelid.runs import Run, Settings, derived_seed
 from camelid.types import Conversation, Message, Prompt, draw, read_records
 
 BORDERLINE, HELPFUL = "borderline", "helpful"
+NATS = "nats.json"
+
+
+class Nats(NamedTuple):
+    """Of each demonstration."""
+
+    nats: list[float]
+    tokens: list[int]
 
 
 class RefusalSettings(Settings):
@@ -68,7 +76,10 @@ class Answered(BaseModel):
 
 
 def evaluate_safety(run: Run) -> dict[str, Any]:
-    """Stage: `model`, `prompts` (files), optional `demonstrations` (files) -> answers.jsonl, results.json."""
+    """Stage: `model`, `prompts` (files), optional `demonstrations` (files) -> answers.jsonl, nats.json, results.json.
+
+    Optional `before`: the folder of another model's evaluation on the same, to which the changes are given too.
+    """
     s: RefusalSettings = run.settings
     prompts = draw(_prompts(_files(run.inputs["prompts"])), s.max_prompts, derived_seed(s.seed, "prompts"))
     reader = Reader.of(run.inputs["model"], s.chat_format)
@@ -96,9 +107,13 @@ def evaluate_safety(run: Run) -> dict[str, Any]:
     if "demonstrations" in run.inputs:
         conversations = [c for path in _files(run.inputs["demonstrations"]) for c in read_records(path, Conversation)]
         lengths = Lengths("demonstrations", "set_aside", row_limit(s.max_tokens, reader.context))
-        rows = _rows(policy, conversations, lengths)
+        rows = demonstration_rows(policy, conversations, lengths)
         too_long |= {f"demonstrations_{name}": n for name, n in lengths.finish(run, len(conversations)).items()}
-        results["demonstration_nll"] = likelihood(policy, rows)
+        nats = Nats(*likelihoods(policy, rows))
+        write_json(run.path / NATS, nats._asdict())
+        results["demonstration_nll"] = nats_a_unit(*nats)._asdict()
+    if "before" in run.inputs:
+        results["change"] = changes(run.path, run.inputs["before"])
     write_json(run.path / "results.json", results)
     shares = {f"refused_{kind}": estimate["value"] for kind, estimate in results["refused"].items()}
     nll = {name: estimate["value"] for name, estimate in results.items() if name == "demonstration_nll"}
@@ -132,20 +147,31 @@ def describe(answers: Sequence[Answered]) -> dict[str, Any]:
     }
 
 
-def _rows(policy: Policy, conversations: Sequence[Conversation], lengths: Lengths) -> list[Row]:
-    """Those that `lengths` lets through, all answers of each counted."""
-    made = render_many(policy.chat, [c.messages for c in conversations])
-    rows = []
-    for c, row in zip(conversations, made, strict=True):
-        tokens = len(row.ids)
-        if tokens <= lengths.limit.tokens:
-            rows.append(row)
-        else:
-            lengths.too_long(f"demonstration {c.id} ({c.source})", tokens, lambda: None)
-    return rows
+def changes(folder: Path, before: Path) -> dict[str, Any]:
+    """Shares refused and nats a token less those of another evaluation, prompt by prompt and row by row.
 
-
-def likelihood(policy: Policy, rows: Sequence[Row]) -> dict[str, Any]:
-    """Nats a token of the assistant's turns, with its interval over conversations; lower is better."""
-    nats = [-float(logprobs.sum()) for logprobs in policy.logprobs(rows)]
-    return nats_a_unit(nats, [int(np.count_nonzero(row.loss_mask)) for row in rows])._asdict()
+    Raises ValueError where the prompts or the demonstrations are not the same.
+    """
+    mine, theirs = (
+        [Answered.model_validate_json(line) for line in read_whole_lines(path / "answers.jsonl")]
+        for path in (folder, before)
+    )
+    if [a.prompt for a in mine] != [a.prompt for a in theirs]:
+        raise ValueError(f"{before}: answers to other prompts; evaluate both models on the same, with the same seed")
+    refused = {
+        kind: [(is_refusal(a.text), is_refusal(b.text)) for a, b in zip(mine, theirs, strict=True) if a.tags[0] == kind]
+        for kind in dict.fromkeys(a.tags[0] for a in mine)
+    }
+    found: dict[str, Any] = {
+        "refused": {
+            kind: paired_bootstrap_difference(*zip(*pairs, strict=True))._asdict() for kind, pairs in refused.items()
+        }
+    }
+    files = [path / NATS for path in (folder, before)]
+    if all(file.exists() for file in files):
+        now, then = (Nats(**json.loads(file.read_text())) for file in files)
+        if now.tokens != then.tokens:
+            raise ValueError(f"{before}: other demonstrations; evaluate both models on the same")
+        less = [a - b for a, b in zip(now.nats, then.nats, strict=True)]
+        found["demonstration_nll"] = nats_a_unit(less, now.tokens)._asdict()
+    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from camelid.evaluate.studies.readings import difference, joined
 from camelid.functional.statistics import Estimate, normal
@@ -14,7 +14,7 @@ Verdict = Literal["shown", "contradicted", "undecided"]
 
 
 class Claim(BaseModel):
-    """`measure` of arm `cell`, less that of `against`, lies above (or below) `than`."""
+    """`measure` of arm `cell`, less that of `against`, lies above (or below) `than`, or within `than` of 0."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -26,9 +26,17 @@ class Claim(BaseModel):
     """Another arm, or a number."""
     against_measure: str = ""
     """Where the other arm's number is another measure, such as a floor of the same arm."""
-    direction: Literal["above", "below"] = "above"
+    direction: Literal["above", "below", "within"] = "above"
     than: float = 0.0
-    """By how much; -0.01 with `above` asks for no loss of more than a point."""
+    """By how much; -0.01 with `above` asks for no loss of more than a point, 0.01 with `within` for no larger one."""
+
+    @model_validator(mode="after")
+    def _room_within(self) -> Claim:
+        if self.direction == "within" and self.than <= 0:
+            raise ValueError(
+                f"claim {self.text!r}: within {self.than:g} of no change there is nothing; set than above 0"
+            )
+        return self
 
 
 def judge(
@@ -44,6 +52,10 @@ def judge(
     else:
         whole = joined(mine, folds=folds)
         found = normal(whole.value - claim.against, whole.standard_error, whole.n)
+    if claim.direction == "within":
+        inside = -claim.than < found.low and found.high < claim.than
+        outside = found.low > claim.than or found.high < -claim.than
+        return found, "shown" if inside else "contradicted" if outside else "undecided"
     above, below = found.low > claim.than, found.high < claim.than
     if claim.direction == "below":
         above, below = below, above

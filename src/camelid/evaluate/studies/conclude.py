@@ -6,7 +6,6 @@ the JSON files that the cells left and computes nothing of its own but means, di
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +23,7 @@ from camelid.evaluate.studies.readings import (
     joined,
     joined_curve,
     points_of,
+    read_cells,
     value_at,
 )
 from camelid.functional.statistics import Estimate
@@ -63,26 +63,24 @@ class Study:
     """The cells as read, arm by arm."""
 
     def __init__(self, s: ConcludeSettings, files: Sequence[Any]):
-        if len(files) != len(s.cells):
-            raise ValueError(f"the study has {len(s.cells)} cells and {len(files)} results")
         self.s = s
         self.arms = list(dict.fromkeys(cell.name for cell in s.cells))
         self.read: dict[str, list[tuple[str, Any]]] = {name: [] for name in self.arms}
-        for cell, file in zip(s.cells, files, strict=True):
-            self.read[cell.name].append((f"{cell.name}, seed {cell.seed}", json.loads(file.read_text())))
+        for cell, content in zip(s.cells, read_cells(s.cells, files), strict=True):
+            self.read[cell.name].append((f"{cell.name}, seed {cell.seed}", content))
         self.known = {measure.name: measure for measure in s.measures}
         self.claims = [(claim, *judge(claim, self.estimates, folds=s.folds)) for claim in s.claims]
 
     def estimates(self, arm: str, measure: str) -> list[Estimate]:
         """An arm's estimates, a run each. Raises ValueError for an arm or a measure that the study does not have."""
-        if arm not in self.read or measure not in self.known:
+        if measure not in self.known or arm not in self._having(self.known[measure]):
             raise ValueError(f"no {measure!r} of {arm!r}; arms: {', '.join(self.arms)}; measures: {list(self.known)}")
         path = self.known[measure].path
         return [estimate_of(value_at(content, path, place), place) for place, content in self.read[arm]]
 
     def arms_of(self, measure: str) -> list[tuple[str, Estimate]]:
-        """Each arm's estimate over its runs."""
-        return [(arm, self.joined(arm, measure)) for arm in self.arms]
+        """The estimate of each arm that has the measure, over its runs."""
+        return [(arm, self.joined(arm, measure)) for arm in self._having(self.known[measure])]
 
     def joined(self, arm: str, measure: str) -> Estimate:
         """An arm's estimate over its runs."""
@@ -94,8 +92,8 @@ class Study:
         if curve is None:
             raise ValueError(f"the study has no curve {name!r}; it has {[curve.name for curve in self.s.curves]}")
         found = []
-        for arm, cells in self.read.items():
-            runs = [points_of(content, curve, place) for place, content in cells]
+        for arm in self._having(curve):
+            runs = [points_of(content, curve, place) for place, content in self.read[arm]]
             found.append((arm, joined_curve(runs, folds=self.s.folds)))
         return found
 
@@ -105,7 +103,9 @@ class Study:
             arm: {
                 "runs": len(self.read[arm]),
                 "measures": {
-                    name: plain(self.joined(arm, name)) | {"by_run": self._values(arm, name)} for name in self.known
+                    name: plain(self.joined(arm, name)) | {"by_run": self._values(arm, name)}
+                    for name, measure in self.known.items()
+                    if arm in self._having(measure)
                 },
             }
             for arm in self.arms
@@ -140,7 +140,10 @@ class Study:
         ]
         rows = []
         for arm in self.arms:
-            found = [shown(self.joined(arm, m.name), self._factor(m.name)) for m in self.s.measures]
+            found = [
+                shown(self.joined(arm, m.name), self._factor(m.name)) if arm in self._having(m) else "–"
+                for m in self.s.measures
+            ]
             rows.append([arm, str(len(self.read[arm])), *found])
         claimed = [
             [claim.text, verdict, shown(found, self._factor(claim.measure)), str(found.n)]
@@ -151,6 +154,10 @@ class Study:
             tables.append(Table("Expected, and found", ["expected", "verdict", "difference", "n"], claimed))
         return tables
 
+    def _having(self, what: Measure | Curve) -> list[str]:
+        """The arms that have a measure or a curve."""
+        return [arm for arm in self.arms if not what.arms or arm in what.arms]
+
     def _values(self, arm: str, measure: str) -> list[float]:
         return [estimate.value for estimate in self.estimates(arm, measure)]
 
@@ -159,9 +166,18 @@ class Study:
 
     def _panel(self, figure: Figure) -> Panel:
         if figure.kind == "curve":
-            return curve_panel(figure, self.curves_of(figure.measures[0]))
+            lines = [(name, arm, points) for name in figure.measures for arm, points in self.curves_of(name)]
+            different = [len({line[part] for line in lines}) > 1 for part in (0, 1)]
+            return curve_panel(figure, [(_label(name, arm, *different), points) for name, arm, points in lines])
         if figure.kind == "plane":
             across, up = figure.measures
             factors = self._factor(across), self._factor(up)
             return plane_panel(figure, self.arms_of(across), self.arms_of(up), factors)
         return arms_panel(figure, [(name, self._factor(name), self.arms_of(name)) for name in figure.measures])
+
+
+def _label(curve: str, arm: str, curves_differ: bool, arms_differ: bool) -> str:
+    """What tells a line from the others of its figure."""
+    if not curves_differ:
+        return arm
+    return f"{curve}, {arm}" if arms_differ else curve

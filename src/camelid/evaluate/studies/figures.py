@@ -25,27 +25,26 @@ class Figure(BaseModel):
 
     title: str
     kind: Literal["arms", "curve", "plane"] = "arms"
-    """Arms side by side; a curve an arm; one measure over another, arms joined in their order."""
+    """Arms side by side; a line an arm and curve; one measure over another, arms joined in their order."""
     measures: tuple[str, ...]
-    """Measures of `arms`; the curve; across and up of `plane`."""
+    """Measures of `arms`; the curves; across and up of `plane`."""
     x_label: str = ""
     y_label: str = ""
     log_x: bool = False
 
 
 def arms_panel(figure: Figure, measures: Sequence[tuple[str, float, Named]]) -> Panel:
-    """`measures`: name, factor (100 for a share in percent), and each arm's estimate."""
-    names = [name for name, _ in measures[0][2]]
+    """`measures`: name, factor (100 for a share in percent), and the estimate of each arm that has it."""
+    names = list(dict.fromkeys(name for _, _, arms in measures for name, _ in arms))
 
     def draw(axes: Axes, theme: Theme) -> None:
         for place, (measure, factor, arms) in enumerate(measures):
             colour, marker = _look(place, theme)
             offset = 0.5 * ((place + 0.5) / len(measures) - 0.5)
-            for row, (_, estimate) in enumerate(arms):
-                low, high = _bar(estimate, factor)
-                axes.plot((low, high), (row + offset,) * 2, color=colour, alpha=0.6, lw=1.4)
+            heights = [names.index(name) + offset for name, _ in arms]
+            for height, (_, estimate) in zip(heights, arms, strict=True):
+                axes.plot(_bar(estimate, factor), (height, height), color=colour, alpha=0.6, lw=1.4)
             values = [factor * estimate.value for _, estimate in arms]
-            heights = [row + offset for row in range(len(arms))]
             axes.plot(values, heights, color=colour, marker=marker, ms=6, ls="", label=measure)
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(len(names) - 0.5, -0.5)  # the first on top
@@ -58,7 +57,7 @@ def arms_panel(figure: Figure, measures: Sequence[tuple[str, float, Named]]) -> 
 
 
 def curve_panel(figure: Figure, curves: Sequence[tuple[str, Sequence[tuple[float, Estimate]]]]) -> Panel:
-    """A line an arm."""
+    """A line each."""
 
     def draw(axes: Axes, theme: Theme) -> None:
         if figure.log_x:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -20,10 +22,12 @@ class Cell(BaseModel):
     name: str
     """The arm; runs that differ in their seed alone have the same."""
     seed: int = 0
+    parts: tuple[str, ...] = ()
+    """Where several files make the cell: their names, in order, under which their contents stand in it."""
 
 
 class Measure(BaseModel):
-    """A number that every cell has."""
+    """A number that cells have."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -32,10 +36,12 @@ class Measure(BaseModel):
     """Keys from the outside to the number, or to the object with value, standard_error and n."""
     share: bool = False
     """Shown in percent."""
+    arms: tuple[str, ...] = ()
+    """Arms that have it; none named: all."""
 
 
 class Curve(BaseModel):
-    """A list of points that every cell has, such as the best-of-N curve."""
+    """A list of points that cells have, such as the best-of-N curve."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,6 +52,17 @@ class Curve(BaseModel):
     y: str
     error: str = ""
     """Keys within a point; `error` is the standard error of y, where there is one."""
+    arms: tuple[str, ...] = ()
+    """Arms that have it; none named: all."""
+
+
+def read_cells(cells: Sequence[Cell], files: Sequence[Path]) -> list[Any]:
+    """The contents of each cell. Raises ValueError where there are more or fewer files than cells ask for."""
+    wanted = sum(max(len(cell.parts), 1) for cell in cells)
+    if wanted != len(files):
+        raise ValueError(f"the study has {len(cells)} cells and {len(files)} results; the cells are made of {wanted}")
+    rest = iter([json.loads(file.read_text()) for file in files])
+    return [{part: next(rest) for part in cell.parts} if cell.parts else next(rest) for cell in cells]
 
 
 def value_at(content: Any, path: Sequence[str], place: str) -> Any:

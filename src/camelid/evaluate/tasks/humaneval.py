@@ -2,7 +2,7 @@
 
     camelid eval task humaneval --model MODEL --data DATA --allow-code [--samples 20 --temperature 0.8]
 
-What the model writes is run, in a child process within limits (`evaluate/code/sandbox.py`, which says what they hold
+What the model writes is run, in a child process within limits (`confined/sandbox.py`, which says what they hold
 and what not), and only with --allow-code. pass@k of several samples is the paper's unbiased estimate; a single greedy
 answer gives pass@1. The prompt is asked without its last line break, and the text cut at the paper's five stop strings
 or a closing fence; where it does not start with an indented line, as a chat model's (--chat, with the task put in words
@@ -15,7 +15,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from camelid.evaluate.code.sandbox import run_programs
+from camelid.confined.fenced import FENCED
+from camelid.confined.sandbox import run_programs
 from camelid.evaluate.tasks.reading import json_lines
 from camelid.evaluate.tasks.task import Measure, Question, Scores, Task, share
 from camelid.evaluate.tasks.written import text_of
@@ -24,7 +25,6 @@ from camelid.functional.statistics import Estimate, win_rate
 from camelid.models.requests import Answer, Generate
 
 STOPS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint", "\n```")
-FENCED = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL)
 MAX_NEW_TOKENS = 512
 
 

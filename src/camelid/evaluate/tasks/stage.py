@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic import Field
 
+from camelid.confined.sandbox import check_system
 from camelid.durable import append_json_lines, keep_whole_chunks, write_json
-from camelid.evaluate.code.sandbox import check_system
 from camelid.evaluate.tasks.asking import asked, chosen_questions
 from camelid.evaluate.tasks.checked import Checker, trial_of
 from camelid.evaluate.tasks.memory import Seen, contamination
@@ -106,7 +106,7 @@ def check_settings(task: Task, s: TaskSettings) -> None:
     if task.runs_code:
         if not s.allow_code:
             raise ValueError(
-                f"{task.name} runs code that the model wrote, within limits that camelid.evaluate.code.sandbox "
+                f"{task.name} runs code that the model wrote, within limits that camelid.confined.sandbox "
                 f"describes; say --allow-code if that is what you want"
             )
         check_system()
