@@ -36,7 +36,7 @@ class Study(StudySettings):
     starter: StarterSettings = StarterSettings()
     """The policy and the reward models, trained once for all arms and seeds."""
     best: BestSettings = BestSettings(
-        chat_format=CHAT, sampling=Sampling(temperature=0.7, max_new_tokens=40), num_samples=8, max_prompts=64
+        chat_format=CHAT, sampling=Sampling(temperature=0.7, max_new_tokens=40), num_samples=8, max_prompts=48
     )
     """Rejection sampling of a round."""
     sft: SftSettings = SftSettings(
@@ -49,7 +49,7 @@ class Study(StudySettings):
     )
     """Fine-tuning on it."""
     score: ScoreSettings = ScoreSettings(
-        chat_format=CHAT, sampling=Sampling(temperature=0.7, max_new_tokens=40), num_samples=2, max_prompts=70
+        chat_format=CHAT, sampling=Sampling(temperature=0.7, max_new_tokens=40), num_samples=2, max_prompts=64
     )
     """Answers to prompts never seen."""
 

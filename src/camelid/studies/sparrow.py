@@ -2,7 +2,7 @@
 
 Sparrow's rule-conditional classifier had an area under the ROC curve of 0.85 at few examples a rule, a general one 0.77
 (arXiv:2209.14375). Here: judgements of two rules that labels stand for (people's, of XSTest's answers: needless
-refusals; the starter set's safety labels: harmful help), 48 of each or all, a classifier with and without the rule's
+refusals; the starter set's safety labels: harmful help), 32 of each or all, a classifier with and without the rule's
 text, beside bags of words. Then the best of eight answers by a preference and a rule model, judged by a rule model that
 learnt from other prompts.
 
@@ -35,9 +35,9 @@ class Study(StudySettings):
 
     starter: StarterSettings = StarterSettings()
     """The policy and the preference model, trained once."""
-    labels: RuleJudgementSettings = RuleJudgementSettings(truth_rule="", max_rows=300)
+    labels: RuleJudgementSettings = RuleJudgementSettings(truth_rule="", max_rows=100)
     """Which rules the labels stand for."""
-    few: int = 48
+    few: int = 32
     """Judgements a rule where they are few."""
     rules: RulesSettings = RulesSettings(
         chat_format=CHAT,
@@ -48,7 +48,7 @@ class Study(StudySettings):
         epochs=2,
         warmup_steps=3,
         max_tokens=224,
-        held_out=120,
+        held_out=90,
     )
     """The rule models."""
     rerank: RerankSettings = RerankSettings(
