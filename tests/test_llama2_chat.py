@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from camelid.commands.recipes import load_recipe, recipe_settings
 from camelid.runs import Output, execute, read_manifest
 from camelid.types import Conversation, Preference, Prompt, read_records
 from tiny import write_tiny_llama
@@ -124,3 +125,25 @@ def test_evaluation_prompts_are_in_no_part(run):
     for name in ("prompts", "preferences"):
         record = Preference if name == "preferences" else Prompt
         assert not asked & {row.prompt for row in read_records(finished[f"data/{name}"] / "rows.jsonl", record)}
+
+
+@pytest.mark.parametrize("name", ["llama2-chat", "instructgpt", "sparrow"])
+def test_the_papers_own_recipes_are_planned_with_their_numbers(tmp_path, name):
+    model = write_tiny_llama(tmp_path / "start")
+    recipe = load_recipe(name)
+    plan = {s.name: s for s in recipe.stages(recipe_settings(recipe)(start_model=str(model)))}
+    trained = [s.settings for s in plan.values() if hasattr(s.settings, "learning_rate")]
+    assert len(trained) > 5
+    assert all(settings.model.lora_rank == 0 for settings in trained)
+    if name == "llama2-chat":
+        assert [n for n in plan if n.endswith("/ppo")] == ["round-5/ppo"]
+        ppo, reward = plan["round-5/ppo"].settings, plan["round-1/reward"].settings
+        assert (ppo.learning_rate, ppo.batch_size, ppo.mini_batch_size, ppo.kl_coef) == (1e-6, 512, 64, 0.01)
+        assert (ppo.scoring.two_models, ppo.scoring.gate_threshold) == ("gate", 0.15)
+        assert (reward.batch_size, reward.learning_rate, reward.epochs) == (512, 1e-5, 1)
+        assert [n for n in plan if n.endswith("/ghost")] == ["round-4/ghost", "round-5/ghost"]
+    if name == "instructgpt":
+        ppo = plan["ppo-ptx"].settings
+        assert (ppo.ptx.coef, ppo.ptx.ratio, ppo.ema_decay, ppo.kl_coef) == (27.8, 8, 0.992, 0.02)
+        assert plan["rankings"].settings.num_samples == 9
+        assert "sft/epochs-16" in plan

@@ -17,6 +17,7 @@ cores. What differs from the paper:
 - K of rejection sampling is not published: 16. Temperatures are tried from 0.8 to 1.4; the paper saw 1.2 to 1.3 chosen.
 - Up to V3 the paper's rounds forgot those before them. All of ours have the pool that mended it.
 - Which versions had safety context distillation it does not say; ours begin with V4, as Ghost Attention does.
+- The gate's threshold is that at which the round's own safety model has the paper's precision, not 0.15.
 - One size: `smaller_models` are fine-tuned on the last round's samples, as the paper's smaller ones were on the 70B's.
 """
 
