@@ -17,7 +17,8 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("llama2")
     model = write_tiny_llama(folder / "start", max_position_embeddings=2048)
     write_data(folder)
-    plan = tiny_rounds(folder, model, smaller_models=json.dumps([str(model)]))
+    changes = {"2": ["best.max_prompts=6"]}
+    plan = tiny_rounds(folder, model, smaller_models=json.dumps([str(model)]), changes=json.dumps(changes))
     return execute(plan, folder / "run"), {stage.name: stage for stage in plan}
 
 
@@ -147,3 +148,17 @@ def test_the_papers_own_recipes_are_planned_with_their_numbers(tmp_path, name):
         assert (ppo.ptx.coef, ppo.ptx.ratio, ppo.ema_decay, ppo.kl_coef) == (27.8, 8, 0.992, 0.02)
         assert plan["rankings"].settings.num_samples == 9
         assert "sft/epochs-16" in plan
+
+
+def test_a_change_between_rounds_stands_in_manifests_and_report(run):
+    finished, plan = run
+    assert [plan[f"round-{n}/best"].settings.max_prompts for n in (1, 2)] == [8, 6]
+    assert read_manifest(finished["round-2/best"])["settings"]["max_prompts"] == 6
+    assert "From round 2 on: best.max_prompts=6." in (finished["report"] / "report.html").read_text()
+
+
+def test_a_change_of_what_is_no_setting_of_a_round_is_an_error(tmp_path):
+    write_data(tmp_path)
+    model = write_tiny_llama(tmp_path / "start")
+    with pytest.raises(ValueError, match=r"no setting 'best\.k'"):
+        tiny_rounds(tmp_path, model, changes='{"2": ["best.k=3"]}')
