@@ -198,6 +198,7 @@ def stage(name: str, inputs: Path) -> Stage:
                 ptx=MixSettings(ratio=1, max_tokens=16),
                 ema="beside",
                 ema_decay=0.9,
+                value_from="reward_model",
             ),
             {
                 "model": model,

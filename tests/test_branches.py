@@ -153,8 +153,8 @@ def test_pairs_of_a_reward_model_share_their_prompt(tied_llama, monkeypatch):
     held = ModelSettings(precision="float32", lora_rank=0, micro_batch_tokens=200)
     reward = RewardModel.create(tied_llama, held, OptimizerSettings(), num_layers=None, seed=0)
 
-    def loss(chosen, rejected, which):
-        return ranking_loss(chosen, rejected, torch.zeros(len(chosen)))
+    def loss(scores, rows):
+        return Loss(*ranking_loss(scores[0::2], scores[1::2], torch.zeros(len(scores) // 2)), {})
 
     shared = reward.forward_backward(pairs, loss), gradient(reward.model), reward.score([r for p in pairs for r in p])
     assert any(batch.branches for batch in make_batches(pairs, 200, CPU))

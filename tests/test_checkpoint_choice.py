@@ -31,7 +31,7 @@ def test_the_highest_score_wins_and_the_lowest_loss_is_named():
     )
     assert (found["by_reward"], found["by_loss"], found["differ"]) == ("2", "1", True)
     assert found["score_gained"]["value"] == pytest.approx(1.75)
-    assert found["candidates"][1]["nll"]["value"] == pytest.approx(7 / 4)
+    assert found["candidates"]["2"]["nll"]["value"] == pytest.approx(7 / 4)
 
 
 def test_without_demonstrations_no_loss_is_named():
@@ -64,11 +64,11 @@ def chosen(tmp_path, inputs, **changes):
 def test_the_chosen_model_is_there_and_takes_no_second_place(tmp_path, inputs):
     folder = chosen(tmp_path, inputs, names=("a", "b", "c"))
     results = json.loads((folder / "results.json").read_text())
-    scores = {row["name"]: row["score"]["value"] for row in results["candidates"]}
+    scores = {name: row["score"]["value"] for name, row in results["candidates"].items()}
     assert results["by_reward"] == max(scores, key=scores.get)
     original = inputs["models"]["abc".index(results["by_reward"])] / "model.safetensors"
     assert os.path.samefile(folder / "model" / "model.safetensors", original)
-    losses = {row["name"]: row["nll"]["value"] for row in results["candidates"]}
+    losses = {name: row["nll"]["value"] for name, row in results["candidates"].items()}
     assert results["by_loss"] == min(losses, key=losses.get)
 
 

@@ -14,7 +14,7 @@ from camelid.models.model_settings import ModelSettings
 from camelid.models.policy import Policy
 from camelid.models.requests import Likelihood
 from camelid.plan import make_plan
-from camelid.recipes.false_promise import FalsePromise, stages
+from camelid.recipes.false_promise_tiny import FalsePromiseTiny, stages
 from camelid.runs import execute, read_manifest
 from camelid.types import Message, Preference
 from even_rates import even_rates
@@ -116,7 +116,6 @@ def plan(tmp_path_factory):
     folder = tmp_path_factory.mktemp("false-promise")
     model = write_tiny_llama(folder / "start", max_position_embeddings=2048, num_hidden_layers=3)
     changes = {
-        "size": "tiny",
         "start_model": model,
         "files.folder": DATA,
         "amounts": [6],
@@ -125,7 +124,7 @@ def plan(tmp_path_factory):
         "answer.model.precision": "float32",
     }
     settings = settings_text.change(
-        FalsePromise(), [f"{k}={json.dumps(v) if isinstance(v, list) else v}" for k, v in changes.items()]
+        FalsePromiseTiny(), [f"{k}={json.dumps(v) if isinstance(v, list) else v}" for k, v in changes.items()]
     )
     return folder, stages(settings)
 

@@ -61,7 +61,7 @@ def results(finished, name):
 def test_the_checkpoint_with_the_highest_reward_goes_on(run):
     finished, plan = run
     choice = results(finished, "sft/chosen")
-    assert [row["name"] for row in choice["candidates"]] == ["0.25 epochs", "0.5 epochs"]
+    assert [*choice["candidates"]] == ["0.25 epochs", "0.5 epochs"]
     assert choice["by_loss"] in ("0.25 epochs", "0.5 epochs")
     for name in ("rankings", "reward", "ppo", "ppo-ptx", "evaluate-sft"):
         assert plan[name].inputs["model"] == Output("sft/chosen", "model")

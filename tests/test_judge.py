@@ -258,7 +258,7 @@ def test_rounds_take_the_judge_that_their_settings_name(tmp_path):
 
     def preferences_stage(annotator=(), **settings):
         model = tmp_path
-        loop = Loop(model, model, dict(annotator), model, model, [], [], newest=model, previous=model)
+        loop = Loop(model, model, model, dict(annotator), model, model, [], [], newest=model, previous=model)
         stages = round_stages(1, loop, RoundSettings(**settings), EvaluateSettings())
         return next(s for s in stages if s.name == "round-1/preferences")
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from camelid.commands.recipes import load_recipe, recipe_settings
 from camelid.runs import Output, execute, read_manifest
 from camelid.types import Conversation, Preference, Prompt, read_records
 from tiny import write_tiny_llama
@@ -16,7 +17,8 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("llama2")
     model = write_tiny_llama(folder / "start", max_position_embeddings=2048)
     write_data(folder)
-    plan = tiny_rounds(folder, model, smaller_models=json.dumps([str(model)]))
+    changes = {"2": ["best.max_prompts=6"]}
+    plan = tiny_rounds(folder, model, smaller_models=json.dumps([str(model)]), changes=json.dumps(changes))
     return execute(plan, folder / "run"), {stage.name: stage for stage in plan}
 
 
@@ -124,3 +126,39 @@ def test_evaluation_prompts_are_in_no_part(run):
     for name in ("prompts", "preferences"):
         record = Preference if name == "preferences" else Prompt
         assert not asked & {row.prompt for row in read_records(finished[f"data/{name}"] / "rows.jsonl", record)}
+
+
+@pytest.mark.parametrize("name", ["llama2-chat", "instructgpt", "sparrow"])
+def test_the_papers_own_recipes_are_planned_with_their_numbers(tmp_path, name):
+    model = write_tiny_llama(tmp_path / "start")
+    recipe = load_recipe(name)
+    plan = {s.name: s for s in recipe.stages(recipe_settings(recipe)(start_model=str(model)))}
+    trained = [s.settings for s in plan.values() if hasattr(s.settings, "learning_rate")]
+    assert len(trained) > 5
+    assert all(settings.model.lora_rank == 0 for settings in trained)
+    if name == "llama2-chat":
+        assert [n for n in plan if n.endswith("/ppo")] == ["round-5/ppo"]
+        ppo, reward = plan["round-5/ppo"].settings, plan["round-1/reward"].settings
+        assert (ppo.learning_rate, ppo.batch_size, ppo.mini_batch_size, ppo.kl_coef) == (1e-6, 512, 64, 0.01)
+        assert (ppo.scoring.two_models, ppo.scoring.gate_threshold) == ("gate", 0.15)
+        assert (reward.batch_size, reward.learning_rate, reward.epochs) == (512, 1e-5, 1)
+        assert [n for n in plan if n.endswith("/ghost")] == ["round-4/ghost", "round-5/ghost"]
+    if name == "instructgpt":
+        ppo = plan["ppo-ptx"].settings
+        assert (ppo.ptx.coef, ppo.ptx.ratio, ppo.ema_decay, ppo.kl_coef) == (27.8, 8, 0.992, 0.02)
+        assert plan["rankings"].settings.num_samples == 9
+        assert "sft/epochs-16" in plan
+
+
+def test_a_change_between_rounds_stands_in_manifests_and_report(run):
+    finished, plan = run
+    assert [plan[f"round-{n}/best"].settings.max_prompts for n in (1, 2)] == [8, 6]
+    assert read_manifest(finished["round-2/best"])["settings"]["max_prompts"] == 6
+    assert "From round 2 on: best.max_prompts=6." in (finished["report"] / "report.html").read_text()
+
+
+def test_a_change_of_what_is_no_setting_of_a_round_is_an_error(tmp_path):
+    write_data(tmp_path)
+    model = write_tiny_llama(tmp_path / "start")
+    with pytest.raises(ValueError, match=r"no setting 'best\.k'"):
+        tiny_rounds(tmp_path, model, changes='{"2": ["best.k=3"]}')

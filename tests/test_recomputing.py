@@ -9,6 +9,7 @@ from camelid.models.master_weights import in_format
 from camelid.models.memory import Training
 from camelid.models.model_settings import ModelSettings
 from camelid.models.optimizer import OptimizerSettings
+from camelid.models.outputs import Loss
 from camelid.models.policy import Policy
 from camelid.models.reward_model import RewardModel
 from camelid.models.shape import Shape
@@ -68,13 +69,14 @@ def test_a_common_beginning_is_computed_again_too(tied_llama):
 
 
 def test_a_reward_model_and_layers_without_adapters(tied_llama):
+    def parted(scores, rows):
+        return Loss((scores[1::2] - scores[0::2]).exp().sum(), torch.tensor(len(scores) // 2), {})
+
     def trained(how):
         settings = ModelSettings(lora_rank=4, lora_first_layer=1, checkpointing=how, micro_batch_tokens=20)
         reward = RewardModel.create(tied_llama, settings, OptimizerSettings(), num_layers=None, seed=0)
         first, second, third = rows()
-        metrics = reward.forward_backward(
-            [(first, second), (second, third)], lambda a, b, which: ((b - a).exp().sum(), torch.tensor(len(a)))
-        )
+        metrics = reward.forward_backward([(first, second), (second, third)], parted)
         return metrics["loss"], [p.grad for p in reward.model.parameters() if p.grad is not None]
 
     (loss_always, always), (loss_never, never) = trained("always"), trained("never")

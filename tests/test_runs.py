@@ -182,6 +182,18 @@ def test_an_output_that_the_upstream_stage_does_not_leave_is_named_with_those_it
         execute(stages, tmp_path)
 
 
+def test_what_a_stage_says_of_itself_can_be_read_as_well(tmp_path, text):
+    """Studies read how long a stage took and what it measured last."""
+    stages = [
+        Stage("first", copy, CopySettings(), {"text": text}),
+        Stage("second", copy, CopySettings(), {"text": Output("first", "manifest.json")}),
+    ]
+    paths = execute(stages, tmp_path)
+    said = read_manifest(paths["second"])["inputs"]["text"]
+    assert said["sha256"] == file_digest(paths["first"] / "manifest.json")
+    assert execute(stages, tmp_path) == paths
+
+
 def test_unknown_settings_are_errors():
     with pytest.raises(ValidationError, match="sufix"):
         CopySettings(sufix="?")

@@ -9,15 +9,15 @@ import pytest
 from camelid import settings_text
 from camelid.collect.split_documents import SplitDocumentsSettings, split_documents
 from camelid.documents import read_documents
-from camelid.models.rope import RopeScaling
 from camelid.plan import print_plan
-from camelid.recipes.storywriter import Storywriter, stages, tiny
+from camelid.recipes.storywriter import Storywriter, stages
+from camelid.recipes.storywriter_tiny import StorywriterTiny
 from camelid.runs import Stage, execute
 from tiny import SENTENCES, write_tiny_llama
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory) -> Storywriter:
+def settings(tmp_path_factory) -> StorywriterTiny:
     """A model with a context of 64 and documents; tiny, and smaller still."""
     folder = tmp_path_factory.mktemp("storywriter")
     model = write_tiny_llama(folder / "model", max_position_embeddings=64)
@@ -25,7 +25,6 @@ def settings(tmp_path_factory) -> Storywriter:
         "".join(json.dumps({"text": f"{i} {s}"}) + "\n" for i in range(30) for s in SENTENCES)
     )
     changes = {
-        "size": "tiny",
         "start_model": model,
         "files.folder": folder,
         "files.documents": "docs.jsonl",
@@ -35,7 +34,7 @@ def settings(tmp_path_factory) -> Storywriter:
         "train_window_tokens": 32,
         "train.learning_rate": 1e-2,
     }
-    return settings_text.change(Storywriter(), [f"{name}={value}" for name, value in changes.items()])
+    return settings_text.change(StorywriterTiny(), [f"{name}={value}" for name, value in changes.items()])
 
 
 @pytest.fixture(scope="module")
@@ -64,14 +63,6 @@ def test_the_result_has_the_longer_context_and_running_again_does_nothing(run):
     before = (finished["report"] / "manifest.json").stat().st_mtime_ns
     assert execute(plan, root) == finished
     assert (finished["report"] / "manifest.json").stat().st_mtime_ns == before
-
-
-def test_tiny_keeps_what_was_set_by_hand(settings):
-    small = tiny(settings)
-    assert (small.measure.max_windows, small.measure.repeat_tokens) == (3, 8)
-    assert (small.train.max_windows, small.train_window_tokens, small.beyond_tokens) == (24, 32, 32)
-    by_hand = settings.model_copy(update={"rope_scaling": RopeScaling(type="linear", factor=3)})
-    assert tiny(by_hand).rope_scaling.factor == 3
 
 
 def test_full_size_trains_and_measures_in_windows_of_the_new_context(settings):

@@ -127,6 +127,10 @@ def train_ppo(s: Any, reads: Reads, cost: Cost) -> Left:
     step = {"length": length, "step_tokens": s.mini_batch_size * length}
     heads = s.ppo_epochs * rollouts * new
     cost.train(shape, s.model, s.ppo_epochs * tokens, with_head=heads, **step)
+    if s.value_from == "reward_model":
+        cost.load_for_training(rewards[0], s.model)
+        cost.score(rewards[0], tokens, at_once=at_once)
+        cost.train(rewards[0], s.model, s.ppo_epochs * tokens, **step)
     if "pretraining" in reads:
         text = s.ppo_epochs * rollouts * s.ptx.ratio * s.ptx.max_tokens
         cost.train(shape, s.model, text, with_head=text, **step)

@@ -18,6 +18,9 @@ RULE_TOKENS = 47
 INSTRUCTION_TOKENS = 93
 """Of what a prober is told, in the mean: 81 to 105."""
 
+LABELLED = ("no-harmful-help", "no-needless-refusal", "no-falsehood")
+"""Rules that have labels, where those that are judged are not known yet."""
+
 
 def make_rule_judgements(s: Any, reads: Reads, cost: Cost) -> Left:
     """Files that are there are read; of a stage's pairs both answers are taken to be labelled."""
@@ -25,7 +28,7 @@ def make_rule_judgements(s: Any, reads: Reads, cost: Cost) -> Left:
     made = [judgement for name, path in paths if isinstance(path, Path) for judgement in READERS[name](path, s)]
     cost.seconds += 0.2 + len(made) / 10_000
     pairs = [reads.known.rows(source) for _, source in paths if not isinstance(source, Path)]
-    expected = [rows._replace(number=2 * rows.number) for rows in pairs]
+    expected = [rows._replace(number=2 * rows.first(s.max_rows).number) for rows in pairs]
     return {"judgements.jsonl": Rows.join([Rows.of(made), *expected])}
 
 
@@ -36,7 +39,10 @@ def train_rules(s: Any, reads: Reads, cost: Cost) -> Left:
     length = min(rows.tokens + RULE_TOKENS, s.max_tokens)
     read = length if s.conditional else min(rows.tokens, s.max_tokens)
     held_out = min(s.held_out, rows.number * share)
-    trained = (rows.number * share - held_out) * s.epochs
+    rest = rows.number * share - held_out
+    if s.examples_per_rule is not None:
+        rest = min(rest, s.examples_per_rule * len(s.few_shot_rules or LABELLED))
+    trained = rest * s.epochs
     cost.load_for_training(shape, s.model)
     at = {"length": read, "step_tokens": s.batch_size * read, "checkpoint_every": s.checkpoint_every}
     cost.train(shape, s.model, trained * read, **at)

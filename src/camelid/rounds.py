@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from camelid import settings_text
 from camelid.annotate.judge import JudgeSettings, annotate_by_judge
 from camelid.annotate.pairs import PairSettings, sample_pairs
 from camelid.annotate.scripted import ScriptedSettings, annotate_by_reward_model
@@ -77,6 +78,21 @@ class RoundSettings(BaseModel):
     """The first round with PPO on top; LLaMA-2 had it in its fifth alone."""
 
 
+Changes = dict[int, tuple[str, ...]]
+"""Settings that change with a round and stay so, as text: {3: ("best.max_prompts=99",)}."""
+
+
+def settings_of(number: int, s: RoundSettings, changes: Changes) -> RoundSettings:
+    """The settings of round `number`. Raises ValueError for a change that is none of a round's settings."""
+    changed = [text for first, texts in sorted(changes.items()) if first <= number for text in texts]
+    return settings_text.change(s, changed) if changed else s
+
+
+def told(changes: Changes) -> tuple[str, ...]:
+    """The changes in words, for the report."""
+    return tuple(f"From round {first} on: {', '.join(texts)}." for first, texts in sorted(changes.items()))
+
+
 @dataclass
 class Loop:
     """What the rounds so far have left, growing round by round."""
@@ -102,6 +118,8 @@ class Loop:
     previous: Input | None = None
     rewards: dict[str, Input] = field(default_factory=dict)
     """The newest reward models, as inputs of what scores with them."""
+    imitated: list[Input] = field(default_factory=list)
+    """What the newest version was fine-tuned on."""
     answers: dict[str, Output] = field(default_factory=dict)
     """answers.jsonl of every evaluated version, in order."""
 
@@ -121,14 +139,15 @@ def round_stages(number: int, loop: Loop, s: RoundSettings, evaluate: EvaluateSe
     loop.preferences.append(Output(f"{at}/preferences", "preferences.jsonl"))
     stages += reward_models(at, loop, s, samples=pairs)
     stages += best_answers(at, loop, s)
-    imitated = [*loop.demonstrations, *(loop.best if s.pool is None else [Output(f"{at}/pool", "pool.jsonl")])]
+    best = loop.best if s.pool is None else [Output(f"{at}/pool", "pool.jsonl")]
+    loop.imitated = [*loop.demonstrations, *best]
     for stage in own_demonstrations(number, at, loop, s):
         stages.append(stage)
-        imitated.append(Output(stage.name, "demonstrations.jsonl"))
+        loop.imitated.append(Output(stage.name, "demonstrations.jsonl"))
 
     trained = Output(f"{at}/reject", "model")
     stages += [
-        Stage(f"{at}/reject", train_sft, s.reject, {"model": loop.base, "demonstrations": imitated}),
+        Stage(f"{at}/reject", train_sft, s.reject, {"model": loop.base, "demonstrations": loop.imitated}),
         evaluation(f"{at}/evaluate-reject", f"{at}/reject", trained, loop, evaluate),
     ]
     if number >= s.ppo_from:

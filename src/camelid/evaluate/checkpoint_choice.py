@@ -109,14 +109,13 @@ def describe(candidates: Sequence[Candidate]) -> dict[str, Any]:
     """Scores and losses, and who is chosen by each. Of equal ones the earlier is."""
     means = {c.name: sum(c.scores) / len(c.scores) for c in candidates}
     by_reward = max(candidates, key=lambda c: means[c.name])
-    rows: list[dict[str, Any]] = [
-        {
-            "name": c.name,
+    rows = {
+        c.name: {
             "score": bootstrap_mean(c.scores)._asdict(),
             "nll": nats_a_unit(c.nats, c.tokens)._asdict() if c.nats else None,
         }
         for c in candidates
-    ]
+    }
     results: dict[str, Any] = {"candidates": rows, "by_reward": by_reward.name, "by_loss": None, "differ": None}
     if all(c.nats for c in candidates):
         by_loss = min(candidates, key=lambda c: sum(c.nats) / sum(c.tokens))

@@ -47,8 +47,14 @@ def head_outputs(
         weight_gradient=gradient_of(head.weight) if head.weight.requires_grad else None,
         chunk_tokens=compute.head_rows,
     )
-    values = None if value_head is None else _scatter(value_head(before.float())[:, 0], batch.trained, batch)
+    values = None if value_head is None else token_values(batch, hidden, value_head, compute)
     return Outputs(_scatter(logprobs, batch.trained, batch), values, None)
+
+
+def token_values(batch: Batch, hidden: Tensor, value_head: nn.Linear, compute: Compute) -> Tensor:
+    """(1, T), what a value head says of the state before each trained token; zero elsewhere."""
+    before = _states_before(batch, hidden, compute)
+    return _scatter(value_head(before.float())[:, 0], batch.trained, batch)
 
 
 def head_entropies(batch: Batch, hidden: Tensor, head: Any, compute: Compute, temperature: float) -> Tensor:

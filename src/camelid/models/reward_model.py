@@ -68,7 +68,7 @@ class RewardModel:
         adapter = read_adapter(path) if is_adapter(path) else None
         may_lack = ["score.weight"] if adapter and adapter.head is not None else []  # the adapter brings the head
         num_layers = adapter.notes.get("num_layers") if adapter else None
-        model, tokenizer = _load(path, compute, compute.dtype, num_layers=num_layers, may_lack=may_lack)
+        model, tokenizer = load_scoring_network(path, compute, compute.dtype, num_layers=num_layers, may_lack=may_lack)
         if adapter:
             model.config.camelid = adapter.score_notes
         model.requires_grad_(False)
@@ -92,7 +92,7 @@ class RewardModel:
         compute = choose_compute(settings.precision)
         dtype = compute.dtype if settings.lora_rank else torch.float32
         given_adapter(path, settings)
-        model, tokenizer = _load(path, compute, dtype, num_layers=num_layers, may_lack=["score.weight"])
+        model, tokenizer = load_scoring_network(path, compute, dtype, num_layers=num_layers, may_lack=["score.weight"])
         reward = cls(model, tokenizer, compute, settings, chat_format)
         # Whatever a reward model's folder says of its own head.
         reward.score_mean, reward.score_std, reward.temperature = 0.0, 1.0, 1.0
@@ -209,9 +209,10 @@ class RewardModel:
         return self.updater
 
 
-def _load(
+def load_scoring_network(
     path: Path, compute: Compute, dtype: torch.dtype, *, num_layers: int | None = None, may_lack: Collection[str] = ()
 ) -> tuple[Any, Any]:
+    """A trunk with one score and its tokenizer, cut after `num_layers` (None: whole)."""
     config = AutoConfig.from_pretrained(weights_folder(path), trust_remote_code=False)
     config.num_labels = 1
     if num_layers is not None:

@@ -1,10 +1,9 @@
-"""Settings of the recipe false-promise, and its tiny size."""
+"""Settings of the recipe false-promise."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -52,8 +51,6 @@ class FalsePromise(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    size: Literal["here", "tiny"] = "here"
-    """`here`: about an hour of two cores. `tiny`: two minutes, to see that everything runs; its numbers say nothing."""
     seed: int = 0
     """Seed of what all models share: the held-out prompts, the judge, the healing."""
     seeds: int = Field(default=3, ge=1)
@@ -111,30 +108,3 @@ class FalsePromise(BaseModel):
         chat_format=CHAT, sampling=Sampling(temperature=0.7, max_new_tokens=96), kl_prompts=0
     )
     """Answers to held-out prompts; the teacher's are cut at the same length."""
-
-
-TINY = {
-    "seeds": 2,
-    "layers": (2,),
-    "amounts": (4, 16),
-    "local_amount": 16,
-    "items": {"arc_easy": 12, "lambada": 8},
-    "teacher": ImportSettings(max_words=40),
-    "hold_out": HoldOutSettings(held_out=12),
-    "judgements": JudgementSettings(max_rows=16, max_test_rows=12, max_words=60),
-}
-"""What the size `tiny` changes, where it was not set by hand; texts, answers and the judge are small besides."""
-
-
-def tiny(s: FalsePromise) -> FalsePromise:
-    """The recipe made small, all that still differs from the defaults kept."""
-    default = FalsePromise()
-    changes = {name: value for name, value in TINY.items() if getattr(s, name) == getattr(default, name)}
-    changes["judge"] = s.judge.model_copy(update={"num_layers": 2, "model": _shallow(s.judge.model)})
-    changes["heal"] = s.heal.model_copy(update={"max_rows": 24, "max_tokens": 64, "held_out": 4, "batch_size": 8})
-    changes["answer"] = s.answer.model_copy(update={"sampling": Sampling(temperature=0.7, max_new_tokens=16)})
-    return s.model_copy(update=changes)
-
-
-def _shallow(model: ModelSettings) -> ModelSettings:
-    return model.model_copy(update={"lora_first_layer": 0})

@@ -13,8 +13,7 @@ What differs from the paper:
 - A scripted annotator (a reward model on verdicts that nothing else sees) ranks in place of 40 people.
 - The checkpoint of SFT is chosen by a reward model of open verdicts: that of the rankings needs the chosen model first.
 - PPO begins at the chosen SFT model; the paper's began at one fine-tuned anew for 2 epochs with 10% pretraining text.
-- The reward model is of the policy's size, the paper's always 6B; the value head stands on the policy's trunk, the
-  paper's value network was one of its own, begun at the reward model.
+- The reward model and the value network that begins at it are of the policy's size, the paper's always 6B.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """InstructGPT on two cores: SmolLM2-135M, its checkpoint by reward, rankings of four, PPO with and without text.
 
 The stages and their order are those of `instructgpt`; LoRA in place of full weights, reward models on the first ten
-layers, fewer and shorter answers. Text weighs 1 beside PPO and not 27.8: with adapters at this learning rate the
-policy would learn of text alone.
+layers, fewer and shorter answers, the value head on the policy's trunk. Text weighs 1 beside PPO and not 27.8: with
+adapters at this learning rate the policy would learn of text alone.
 
     camelid run instructgpt-tiny
 """

@@ -17,6 +17,7 @@ cores. What differs from the paper:
 - K of rejection sampling is not published: 16. Temperatures are tried from 0.8 to 1.4; the paper saw 1.2 to 1.3 chosen.
 - Up to V3 the paper's rounds forgot those before them. All of ours have the pool that mended it.
 - Which versions had safety context distillation it does not say; ours begin with V4, as Ghost Attention does.
+- The gate's threshold is that at which the round's own safety model has the paper's precision, not 0.15.
 - One size: `smaller_models` are fine-tuned on the last round's samples, as the paper's smaller ones were on the 70B's.
 """
 
@@ -41,7 +42,7 @@ from camelid.evaluate.version import EvaluateSettings
 from camelid.models.loading import resolve_model
 from camelid.models.model_settings import ModelSettings
 from camelid.models.sampling import Sampling
-from camelid.rounds import Loop, RoundSettings, evaluation, reward_stages, round_stages
+from camelid.rounds import Changes, Loop, RoundSettings, evaluation, reward_stages, round_stages, settings_of, told
 from camelid.runs import Input, Output, Stage, reseeded
 from camelid.train import ppo, reward
 from camelid.train.pool import PoolSettings
@@ -133,6 +134,9 @@ class Llama2Chat(BaseModel):
         ppo_from=5,
     )
     """A round's stages."""
+    changes: Changes = Field(default={})
+    """Settings of `round` that change with a round and stay so, such as {"3": ["best.max_prompts=99"]}. The report says
+    so, and each stage's manifest has its own."""
     evaluate: EvaluateSettings = EvaluateSettings()
     """The evaluation of each version."""
     smaller_models: tuple[str, ...] = ()
@@ -180,10 +184,11 @@ def stages(s: Llama2Chat) -> list[Stage]:
     result.append(Stage("sft", train_sft, s.sft, {"model": start, "demonstrations": demonstrations}))
     result.append(evaluation("evaluate-sft", "sft", sft, loop, s.evaluate))
     for number in range(1, s.rounds + 1):
-        result += round_stages(number, loop, s.round, s.evaluate)
+        result += round_stages(number, loop, settings_of(number, s.round, s.changes), s.evaluate)
     result += conclusion(s, loop)
     everything = [Output(stage.name, "") for stage in result]
-    result.append(Stage("report", write_run_report, ReportSettings(title="llama2-chat"), {"stages": everything}))
+    report = ReportSettings(title="llama2-chat", notes=told(s.changes))
+    result.append(Stage("report", write_run_report, report, {"stages": everything}))
     return reseeded(result, s.seed)
 
 
@@ -209,9 +214,8 @@ def conclusion(s: Llama2Chat, loop: Loop) -> list[Stage]:
     names = tuple(_version(name) for name in loop.answers)
     settings = PathSettings(versions=names, model=s.evaluate.model, chat_format=s.evaluate.chat_format)
     found = [Stage("path", measure_path, settings, {**loop.rewards, "answers": list(loop.answers.values())})]
-    imitated = [*loop.demonstrations, Output(f"round-{s.rounds}/pool", "pool.jsonl")]
     for name in s.smaller_models:
-        inputs: dict[str, Input | Sequence[Input]] = {"model": resolve_model(name), "demonstrations": imitated}
+        inputs: dict[str, Input | Sequence[Input]] = {"model": resolve_model(name), "demonstrations": loop.imitated}
         found.append(Stage(f"smaller/{Path(name).name}", train_sft, s.round.reject, inputs))
     return found
 

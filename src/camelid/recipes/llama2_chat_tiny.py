@@ -49,16 +49,17 @@ REWARD = RewardSettings(
 SFT = SftSettings(
     chat_format=CHAT,
     model=ModelSettings(lora_first_layer=18, micro_batch_tokens=TOKENS),
-    learning_rate=3e-3,
+    learning_rate=2e-3,
     batch_size=16,
     opening_epochs=2,
     opening_tokens=5,
     opening_weight=2,
     tag_weights={"refusal": 0.3, "unsafe": 0.3},
-    epochs=0.5,
+    epochs=1,
     warmup_steps=3,
 )
-"""As in the quickstart: the line between requests is learnt in the openings, the manner in whole answers."""
+"""As in the quickstart the line between requests is learnt in the openings, the manner in whole answers; of those a
+whole pass at a lower rate, so that versions that are fine-tuned anew do not differ by that alone."""
 
 
 class Llama2ChatTiny(Llama2Chat):
@@ -87,13 +88,13 @@ class Llama2ChatTiny(Llama2Chat):
         temperature=TemperatureSettings(
             chat_format=CHAT,
             temperatures=(0.4, 0.6, 0.8),
-            best_of=8,
-            num_samples=8,
+            best_of=16,
+            num_samples=16,
             sampling=Sampling(max_new_tokens=48),
             max_prompts=16,
         ),
-        best=BestSettings(chat_format=CHAT, num_samples=8, sampling=Sampling(max_new_tokens=48), max_prompts=64),
-        pool=PoolSettings(chat_format=CHAT, best_a_prompt=1, top_share=0.5),
+        best=BestSettings(chat_format=CHAT, num_samples=16, sampling=Sampling(max_new_tokens=48), max_prompts=160),
+        pool=PoolSettings(chat_format=CHAT, best_a_prompt=1),
         ghost=GhostSettings(
             chat_format=CHAT,
             num_dialogues=24,
@@ -105,7 +106,7 @@ class Llama2ChatTiny(Llama2Chat):
             sampling=Sampling(temperature=0.8, max_new_tokens=40),
         ),
         distilled=DistillationSettings(
-            chat_format=CHAT, max_prompts=32, sampling=Sampling(temperature=0.7, max_new_tokens=60)
+            chat_format=CHAT, max_prompts=48, sampling=Sampling(temperature=0.7, max_new_tokens=96)
         ),
         reject=SFT,
         ppo=PpoSettings(

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 import camelid
 from camelid.annotate.hold_back import HoldBackSettings, hold_back
@@ -25,7 +25,7 @@ from camelid.evaluate.version import EvaluateSettings
 from camelid.models.loading import resolve_model
 from camelid.models.model_settings import ModelSettings
 from camelid.models.sampling import Sampling
-from camelid.rounds import Loop, RoundSettings, evaluation, reward_stages, round_stages
+from camelid.rounds import Changes, Loop, RoundSettings, evaluation, reward_stages, round_stages, settings_of, told
 from camelid.runs import Input, Output, Stage, reseeded
 from camelid.train.ppo import PpoSettings
 from camelid.train.rejection import BestSettings
@@ -138,6 +138,9 @@ class Quickstart(BaseModel):
         ),
     )
     """A round's stages."""
+    changes: Changes = Field(default={})
+    """Settings of `round` that change with a round and stay so, such as {"2": ["best.max_prompts=64"]}. The report says
+    so, and each stage's manifest has its own."""
     evaluate: EvaluateSettings = EvaluateSettings(
         chat_format=CHAT, sampling=Sampling(temperature=0.7, max_new_tokens=36), kl_prompts=12
     )
@@ -192,8 +195,9 @@ def stages(s: Quickstart) -> list[Stage]:
     result.append(Stage("sft", train_sft, s.sft, {"model": start, "demonstrations": imitated}))
     result.append(evaluation("evaluate-sft", "sft", Output("sft", "model"), loop, s.evaluate))
     for number in range(1, s.rounds + 1):
-        result += round_stages(number, loop, s.round, s.evaluate)
+        result += round_stages(number, loop, settings_of(number, s.round, s.changes), s.evaluate)
 
     everything = [Output(stage.name, "") for stage in result]
-    result.append(Stage("report", write_run_report, ReportSettings(title="quickstart"), {"stages": everything}))
+    report = ReportSettings(title="quickstart", notes=told(s.changes))
+    result.append(Stage("report", write_run_report, report, {"stages": everything}))
     return reseeded(result, s.seed)

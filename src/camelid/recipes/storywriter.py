@@ -6,18 +6,13 @@ beyond the old context: a model that sees so far back recalls it. What the start
 half of its length, is measured too: more than that nobody can expect beyond.
 
     camelid run storywriter --set files.documents=books.jsonl --set start_model=path/to/model
-    camelid run storywriter --set size=tiny
 
 Departures from MPT-7B-StoryWriter-65k+ (MosaicML 2023), after which it is named:
 - Rotary positions scaled by YaRN (Peng et al. 2023, arXiv:2309.00071), and not ALiBi, which needs no scaling. Models
   with ALiBi are refused: transformers computes it outside of the attention that camelid can plug, so rows would see
   each other. Most open models today have rotary positions.
 - Any start model, any long documents (JSON Lines with `text`) instead of the fiction of books3.
-- `tiny` reaches 2,048 tokens beyond SmolLM2's 8,192 instead of 65,536. Nothing pretends a smaller context: its windows
-  really are longer. But two cores train on windows of 1,024 tokens only, at scaled positions, as a stand-in for long
-  ones; and short web documents, joined, stand in for books. Where documents are short the text nearby predicts most,
-  and the start model need not break down so soon: on the first window it did not in the first 768 tokens beyond, and
-  YaRN before training gained nothing there (docs/log.md). Three windows give wide intervals.
+The settings want a GPU; `storywriter-tiny` runs on two cores.
 """
 
 from __future__ import annotations
@@ -25,7 +20,6 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -38,8 +32,6 @@ from camelid.models.model_settings import ModelSettings
 from camelid.models.rope import RopeScaling
 from camelid.runs import Input, Output, Stage, reseeded
 from camelid.train.uptrain import UptrainSettings, uptrain
-
-M = TypeVar("M", bound=BaseModel)
 
 
 class Files(BaseModel):
@@ -58,8 +50,6 @@ class Storywriter(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    size: Literal["full", "tiny"] = "full"
-    """`full`: windows of the whole new context, for a GPU. `tiny`: two cores, minutes; see above for what it shows."""
     seed: int = 0
     """Seed of the whole run."""
     start_model: str = "smollm2-135m"
@@ -84,37 +74,8 @@ class Storywriter(BaseModel):
     """The measurement; window, separator and scaling are those above, the edge is the old context if none is set."""
 
 
-TINY = {
-    "rope_scaling": {"factor": 2},
-    "train_window_tokens": 1024,
-    "beyond_tokens": 2048,
-    "train": {"max_windows": 24, "batch_size": 3, "checkpoint_every": 2},
-    "measure": {"max_windows": 3},
-}
-"""What the size `tiny` changes, where it was not set by hand."""
-
-
-def tiny(s: Storywriter) -> Storywriter:
-    """The recipe for two cores."""
-    return _where_untouched(s, Storywriter(), TINY)
-
-
-def _where_untouched(settings: M, default: M, changes: dict[str, Any]) -> M:
-    """`changes` made to those fields, inner ones too, that are as in `default`."""
-    update = {}
-    for name, value in changes.items():
-        own, usual = getattr(settings, name), getattr(default, name)
-        if isinstance(own, BaseModel):
-            update[name] = _where_untouched(own, usual, value)
-        elif own == usual:
-            update[name] = value
-    return settings.model_copy(update=update)
-
-
 def stages(s: Storywriter) -> list[Stage]:
     """The recipe's stages, in order."""
-    if s.size == "tiny":
-        s = tiny(s)
     start = resolve_model(s.start_model)
     old = json.loads((start / "config.json").read_text())["max_position_embeddings"]
     new = round(old * s.rope_scaling.factor)

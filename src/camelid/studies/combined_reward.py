@@ -124,7 +124,7 @@ def _concluded(cells: Cells, s: Study) -> list[Stage]:
                 text=f"on helpful prompts the gate costs less than {FLAT:g} of helpfulness",
                 measure=score,
                 cell=GATE,
-                against=START,
+                against=HELPFULNESS,
                 than=-FLAT,
             ),
             Claim(text="helpfulness alone raises its score", measure=score, cell=HELPFULNESS, against=START),

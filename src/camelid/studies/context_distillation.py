@@ -55,7 +55,7 @@ class Study(StudySettings):
     """The two safety reward models. Scores have mean 0 and standard deviation 1 on the start's answers."""
     pairs: PairSettings = PairSettings(chat_format=CHAT, sampling=SAMPLING, other_sampling=SAMPLING, max_prompts=96)
     """Those answers."""
-    distillation: DistillationSettings = DistillationSettings(chat_format=CHAT, sampling=SAMPLING, max_prompts=128)
+    distillation: DistillationSettings = DistillationSettings(chat_format=CHAT, sampling=SAMPLING, max_prompts=96)
     """Answers plain and under a preprompt, and the gate."""
     sft: SftSettings = SftSettings(
         chat_format=CHAT,
@@ -66,7 +66,7 @@ class Study(StudySettings):
         warmup_steps=2,
     )
     """Fine-tuning on the answers that were kept."""
-    score: ScoreSettings = ScoreSettings(chat_format=CHAT, sampling=SAMPLING, num_samples=2, tag=UNSAFE)
+    score: ScoreSettings = ScoreSettings(chat_format=CHAT, sampling=SAMPLING, num_samples=1, tag=UNSAFE)
     """Scores of answers to adversarial prompts that nobody has seen, without a preprompt."""
     refusals: RefusalSettings = RefusalSettings(
         chat_format=CHAT, sampling=Sampling(temperature=0.7, max_new_tokens=24), prompts_a_chunk=225

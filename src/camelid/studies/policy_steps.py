@@ -59,7 +59,7 @@ class Study(StudySettings):
     """Pairs of the policy's answers for DPO, judged by the reward model."""
     dpo: DpoSettings = DpoSettings(**COMMON, batch_size=16, epochs=1, held_out=0)
     """DPO."""
-    best: BestSettings = BestSettings(chat_format=CHAT, sampling=DRAWN, num_samples=8, max_prompts=112)
+    best: BestSettings = BestSettings(chat_format=CHAT, sampling=DRAWN, num_samples=8, max_prompts=160)
     """The best of eight."""
     sft: SftSettings = SftSettings(**COMMON, batch_size=16, epochs=2)
     """Fine-tuning on them."""

@@ -2,8 +2,8 @@
 
 An iteration: sample a completion a prompt, score it, shape rewards (score at the end, minus the KL to the reference at
 every token), estimate advantages, take a few clipped steps. The reference is the policy with its adapters off. The
-value head shares the trunk. docs/rlhf.md says what is kept of the papers and what is not, and has their numbers. Left
-out: a value network of its own, several samples a prompt.
+value head shares the trunk, or is a network of its own. docs/rlhf.md says what is kept of the papers and what is not,
+and has their numbers. Left out: several samples a prompt.
 
     camelid ppo --model MODEL --reward_model REWARD --prompts prompts.jsonl --preset llama-2
 """
@@ -26,6 +26,7 @@ from camelid.functional.standardize import rescale, standardize
 from camelid.models.averaging import MovingAverage, load_weights, put_back, save_weights
 from camelid.models.model_settings import ModelSettings
 from camelid.models.policy import Policy
+from camelid.models.value_model import ValueModel
 from camelid.runs import Run, derived_seed
 from camelid.train.common import in_turn, input_files, model_card
 from camelid.train.ppo_update import update, with_targets
@@ -57,8 +58,12 @@ class PpoSettings(PracticeSettings):
     """Clip range of the probability ratio."""
     value_clip: float = Field(default=0.2, gt=0)
     """Clip range of the value's change."""
+    value_from: Literal["policy", "reward_model"] = "policy"
+    """policy: a linear value head on its trunk. reward_model: a value network of its own, begun at the input
+    reward_model, as InstructGPT's; value_learning_rate is then that of the whole network, and the policy's trunk learns
+    nothing from values."""
     value_coef: float = Field(default=0.1, ge=0)
-    """Weight of the value loss."""
+    """Weight of the value loss on a shared trunk."""
     kl_coef: float = Field(default=0.01, ge=0)
     """Weight of the KL to the reference in the reward; LLaMA-2 took 0.01 for 7B and 13B."""
     kl_target: float = Field(default=0.0, ge=0)
@@ -102,6 +107,8 @@ PRESETS = {
     "instructgpt": PpoSettings(
         model=FULL,
         learning_rate=9e-6,
+        value_from="reward_model",
+        value_learning_rate=9e-6,
         warmup_steps=10,
         batch_size=512,
         mini_batch_size=64,
@@ -136,7 +143,11 @@ def train_ppo(run: Run) -> dict[str, Any]:
         rows = mix_rows(policy, list(input_files(run.inputs["pretraining"])), s.ptx)
         mix = Mix(rows, s.ptx, derived_seed(s.seed, "pretraining"))
     average = MovingAverage(policy, s.ema_decay) if s.ema != "no" else None
-    metrics = ppo(run, policy, prompts, watch, mix, average) | too_long
+    value_model = None
+    if s.value_from == "reward_model":
+        seed = derived_seed(s.seed, "value model")
+        value_model = ValueModel.begin(run.inputs["reward_model"], s.model, s.optimizer, seed=seed)
+    metrics = ppo(run, policy, prompts, watch, mix, average, value_model) | too_long
     policy.save(run.path / "model", model_card(run, "Language model after PPO", metrics))
     if average is not None and s.ema == "beside":
         with average.in_place():
@@ -151,10 +162,12 @@ def ppo(
     watch: Watch,
     mix: Mix | None = None,
     average: MovingAverage | None = None,
+    value_model: ValueModel | None = None,
 ) -> dict[str, Any]:
     """The loop. Leaves `policy` as it is to be saved; returns the last iteration's metrics, and what stopped it."""
     s: PpoSettings = run.settings
-    policy.add_value_head(s.optimizer)
+    if value_model is None:
+        policy.add_value_head(s.optimizer)
     kl = AdaptiveKL(s.kl_coef, s.kl_target, s.kl_horizon)
     metrics: dict[str, Any] = {}
 
@@ -162,6 +175,8 @@ def ppo(
         policy.save_state(folder)
         if average is not None:
             save_weights(folder / "average.safetensors", average.weights)
+        if value_model is not None:
+            value_model.save_state(folder)
         saved = {"kl": asdict(kl), "metrics": metrics, "watch": watch.save(folder)}
         (folder / "ppo.json").write_text(json.dumps(saved))
 
@@ -170,6 +185,8 @@ def ppo(
         policy.load_state(folder)
         if average is not None:
             average.weights = load_weights(folder / "average.safetensors", average.weights)
+        if value_model is not None:
+            value_model.load_state(folder)
         saved = json.loads((folder / "ppo.json").read_text())
         kl, metrics = AdaptiveKL(**saved["kl"]), saved["metrics"]
         watch.load(folder, saved["watch"], policy)
@@ -189,7 +206,10 @@ def ppo(
             done = iteration + 1
             asked = [prompts[i] for i in in_turn(len(prompts), s.batch_size, iteration, s.seed)]
             seed = derived_seed(s.seed, "rollout", iteration)
-            rollout = roll_out(policy, asked, watch.scorer, s.sampling, seed=seed, importance_limit=s.importance_limit)
+            limit = s.importance_limit
+            rollout = roll_out(
+                policy, asked, watch.scorer, s.sampling, seed=seed, importance_limit=limit, value_model=value_model
+            )
             scores = rollout.drawn.scored.final
             rewards = shape_rewards(scores, rollout.logprobs, rollout.ref_logprobs, rollout.mask, kl_coef=kl.coef)
             if s.whiten_rewards:
@@ -204,7 +224,8 @@ def ppo(
             metrics = measure(rollout, returns) | {"kl_coef": kl.coef}
             watch.before_update(done, rollout.drawn, metrics)
             if not watch.stopped_by:
-                metrics |= update(policy, with_targets(rollout, advantages, returns), s, iteration, mix, average)
+                rows = with_targets(rollout, advantages, returns)
+                metrics |= update(policy, rows, s, iteration, mix, average, value_model)
                 if s.kl_target:
                     kl.update(metrics["kl"], len(asked))
                 metrics |= watch.after_update(policy, done, outgoing())

@@ -12,6 +12,7 @@ from camelid.models.averaging import MovingAverage
 from camelid.models.batch import Batch, Row
 from camelid.models.outputs import Loss, Outputs
 from camelid.models.policy import Policy
+from camelid.models.value_model import ValueModel
 from camelid.runs import derived_seed
 from camelid.train.common import batches
 from camelid.train.pretraining_mix import Mix
@@ -39,6 +40,7 @@ def update(
     iteration: int,
     mix: Mix | None = None,
     average: MovingAverage | None = None,
+    value_model: ValueModel | None = None,
 ) -> dict[str, float]:
     """`ppo_epochs` passes of mini-batch steps over the rollouts. Returns the losses' means over all steps."""
 
@@ -47,11 +49,17 @@ def update(
         policy_loss, count = ppo_policy_loss(
             outputs.logprobs, given["old_logprobs"], given["advantages"], mask, clip=s.clip
         )
-        assert outputs.values is not None
-        value_loss, _ = ppo_value_loss(outputs.values, given["old_values"], given["returns"], mask, clip=s.value_clip)
         clipped, _ = clip_fraction(outputs.logprobs, given["old_logprobs"], mask, clip=s.clip)
-        logs = {"policy_loss": policy_loss, "value_loss": value_loss, "clip_fraction": clipped}
-        return Loss(policy_loss + s.value_coef * value_loss, count, logs)
+        logs = {"policy_loss": policy_loss, "clip_fraction": clipped}
+        if outputs.values is None:
+            return Loss(policy_loss, count, logs)
+        value = loss_of_values(batch, outputs.values)
+        return Loss(policy_loss + s.value_coef * value.sum, count, logs | value.logs)
+
+    def loss_of_values(batch: Batch, values: Tensor) -> Loss:
+        given = batch.values
+        loss, count = ppo_value_loss(values, given["old_values"], given["returns"], batch.loss_mask, clip=s.value_clip)
+        return Loss(loss, count, {"value_loss": loss})
 
     steps = batches(len(rows), s.mini_batch_size, s.ppo_epochs, derived_seed(s.seed, "mini-batches", iteration))
     sums: dict[str, float] = {}
@@ -62,6 +70,9 @@ def update(
             metrics |= mix.add_gradient(policy, iteration * len(steps) + number, len(indices), count)
         rate = s.learning_rate_at(iteration, s.num_iterations)
         metrics["gradient_norm"] = policy.step(rate, count, value_learning_rate=s.value_learning_rate)
+        if value_model is not None:
+            metrics |= value_model.forward_backward([rows[i] for i in indices], loss_of_values)
+            value_model.step(s.value_learning_rate, count)
         if average is not None:
             average.update()
         for name, value in metrics.items():

@@ -16,6 +16,7 @@ from camelid.functional.mismatch import Mismatch, mismatch, truncated_importance
 from camelid.models.batch import Row
 from camelid.models.policy import Policy
 from camelid.models.sampling import Sample, Sampling
+from camelid.models.value_model import ValueModel
 from camelid.train.guards import length_correlation
 from camelid.train.scoring import Completion, Scored, Scorer
 from camelid.types import Prompt, as_text
@@ -81,9 +82,11 @@ def roll_out(
     *,
     seed: int,
     importance_limit: float = 0.0,
+    value_model: ValueModel | None = None,
 ) -> Rollout:
-    """Sample, score, and look at every completion with the policy, the value head and the reference."""
-    return look(policy, draw(policy, prompts, score, sampling, seed=seed), sampling, importance_limit=importance_limit)
+    """Sample, score, and look at every completion with the policy, the values and the reference."""
+    drawn = draw(policy, prompts, score, sampling, seed=seed)
+    return look(policy, drawn, sampling, importance_limit=importance_limit, value_model=value_model)
 
 
 def draw(
@@ -105,11 +108,20 @@ def complete(
     return [own for own in ids for _ in range(num_samples)], samples, completions
 
 
-def look(policy: Policy, drawn: Drawn, sampling: Sampling, *, importance_limit: float = 0.0) -> Rollout:
-    """What the policy, the value head and the reference say of completions that the policy has just drawn."""
+def look(
+    policy: Policy,
+    drawn: Drawn,
+    sampling: Sampling,
+    *,
+    importance_limit: float = 0.0,
+    value_model: ValueModel | None = None,
+) -> Rollout:
+    """What the policy, the reference and the values say of completions that the policy has just drawn. Values are those
+    of `value_model` or, without one, of the policy's value head where it has one."""
     rows, samples = drawn.rows, drawn.samples
     now = policy.outputs(rows, temperature=sampling.temperature)
     reference = policy.reference_logprobs(rows, temperature=sampling.temperature)
+    values = value_model.values(rows) if value_model else [o.values for o in now if o.values is not None]
     starts = [len(ids) for ids in drawn.prompt_ids]
     mask = pad_sequence([torch.ones(len(sample.ids), dtype=torch.bool) for sample in samples], batch_first=True)
     logprobs = pad_completions([o.logprobs for o in now], starts)
@@ -120,7 +132,7 @@ def look(policy: Policy, drawn: Drawn, sampling: Sampling, *, importance_limit: 
         mask=mask,
         logprobs=logprobs,
         ref_logprobs=pad_completions(reference, starts),
-        values=pad_completions([o.values for o in now if o.values is not None], starts),
+        values=pad_completions(values, starts),
         entropy=masked_mean(
             pad_completions([o.entropies for o in now if o.entropies is not None], starts), mask
         ).item(),

@@ -17,6 +17,8 @@ class ReportSettings(Settings):
     """Title of the page."""
     num_examples: int = 16
     """Conversations shown side by side."""
+    notes: tuple[str, ...] = ()
+    """What readers must know besides what the manifests say by themselves."""
 
 
 def write_run_report(run: Run) -> dict[str, Any]:
@@ -25,6 +27,7 @@ def write_run_report(run: Run) -> dict[str, Any]:
     stages = [(path, manifest) for path in run.inputs["stages"] if (manifest := read_manifest(path))]
     source = Source(s.title, run.path.parent, stages)
     report = gather([source], s.title, s.num_examples) | {"recipe": s.title}
+    report["notes"] += s.notes
     write_all([source], report, run.path)
     headline = report["headline"] or {}
     return {key: value["value"] for key, value in headline.items() if isinstance(value, dict)}
