@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camelid.functional.near_copies import NearCopy, near_copies, words_needed
+from camelid.functional.near_copies import NearCopy, near_copies, near_copies_between, words_needed
+from camelid.functional.near_index import NearIndex
 from camelid.functional.rouge import lcs_length, rouge_l, rouge_words
 
 WORDS = st.lists(st.sampled_from("abcd"), max_size=12)
@@ -77,3 +78,44 @@ def test_words_needed_is_the_least_number_above_the_threshold():
 def test_a_threshold_is_a_share(threshold):
     with pytest.raises(ValueError, match="threshold"):
         near_copies([["a"]], threshold)
+
+
+@given(st.lists(WORDS, max_size=10), st.lists(WORDS, max_size=10), st.sampled_from([0.3, 0.7, 0.75]))
+def test_near_copies_between_lists_are_those_of_all_pairs(first, second, threshold):
+    expected = [
+        NearCopy(i, j, rouge_l(a, b))
+        for i, a in enumerate(first)
+        for j, b in enumerate(second)
+        if rouge_l(a, b) > threshold
+    ]
+    assert near_copies_between(first, second, threshold) == expected
+
+
+@given(st.lists(WORDS, max_size=6), st.lists(WORDS, max_size=12), st.sampled_from([0.3, 0.7, 0.95]))
+def test_a_growing_index_finds_what_all_pairs_find(seeds, more, threshold):
+    """Asked about every text before it is taken in, words that no text had before included."""
+    index = NearIndex(seeds, threshold)
+    texts = list(seeds)
+    for words in more:
+        expected = [(i, rouge_l(words, text)) for i, text in enumerate(texts) if rouge_l(words, text) > threshold]
+        assert [tuple(near) for near in index.find(words)] == expected
+        assert index.add(words) == len(texts)
+        texts.append(words)
+
+
+def test_an_index_orders_its_words_anew_as_it_grows():
+    """300 texts from a few seeds: beyond twice the first 64, where the order is made anew, nothing is missed."""
+    rng = np.random.default_rng(0)
+    texts = [[f"w{n}" for n in rng.zipf(1.3, size=12) % 12] for _ in range(300)]
+    index, found = NearIndex(texts[:3], 0.6), []
+    for place, words in enumerate(texts[3:], 3):
+        found += [(near.place, place) for near in index.find(words)]
+        index.add(words)
+    expected = [(i, j) for i, j, _ in near_copies(texts, 0.6) if j >= 3]
+    assert len(expected) > 50
+    assert sorted(found) == expected
+
+
+def test_an_index_refuses_a_threshold_that_is_no_share():
+    with pytest.raises(ValueError, match="threshold 1: a share"):
+        NearIndex(threshold=1)

@@ -35,27 +35,58 @@ def near_copies(
     a text without words is like no other. `tick(1)` is called for every text. Raises ValueError unless the threshold
     lies between 0 and 1.
     """
-    if not 0 < threshold < 1:
-        raise ValueError(f"threshold {threshold}: a share of common words between 0 and 1, both excluded")
+    return sorted(
+        NearCopy(min(i, j), max(i, j), score)
+        for i, j, score in _joined(texts, [0] * len(texts), [0] * len(texts), check_threshold(threshold), tick)
+    )
+
+
+def near_copies_between(
+    first: Sequence[Sequence[str]],
+    second: Sequence[Sequence[str]],
+    threshold: float = 0.7,
+    tick: Callable[[int], None] = lambda texts: None,
+) -> list[NearCopy]:
+    """The same for pairs of one text of each list: places in `first` and in `second`."""
+    size = len(first)
+    own, other = [0] * size + [1] * len(second), [1] * size + [0] * len(second)
+    found = _joined([*first, *second], own, other, check_threshold(threshold), tick)
+    return sorted(NearCopy(min(i, j), max(i, j) - size, score) for i, j, score in found)
+
+
+def _joined(
+    texts: Sequence[Sequence[str]],
+    own: Sequence[int],
+    other: Sequence[int],
+    threshold: float,
+    tick: Callable[[int], None],
+) -> Iterator[tuple[int, int, float]]:
+    """Pairs of texts, the shorter one second; a text of side own[i] is compared with those of side other[i]."""
     numbered = _rarest_first(texts)
     bags = [frozenset(words) for words in numbered]
     by_length = sorted((i for i, words in enumerate(texts) if words), key=lambda i: (len(texts[i]), i))
-    index: defaultdict[int, list[int]] = defaultdict(list)
-    found = []
+    sides: tuple[defaultdict[int, list[int]], ...] = (defaultdict(list), defaultdict(list))
     for i in by_length:
         length = len(texts[i])
-        shortest = _shortest_partner(length, threshold)
-        for j in _candidates(numbered[i][: length - words_needed(length, shortest, threshold) + 1], index):
-            other = len(texts[j])
-            if other < shortest:
+        shortest = shortest_partner(length, threshold)
+        prefix = numbered[i][: length - words_needed(length, shortest, threshold) + 1]
+        for j in _candidates(prefix, sides[other[i]]):
+            size = len(texts[j])
+            if size < shortest:
                 continue
-            needed = words_needed(length, other, threshold)
+            needed = words_needed(length, size, threshold)
             if len(bags[i] & bags[j]) >= needed and (common := lcs_length(texts[i], texts[j])) >= needed:
-                found.append(NearCopy(min(i, j), max(i, j), 2 * common / (length + other)))
+                yield i, j, 2 * common / (length + size)
         for word in numbered[i][: length - words_needed(length, length, threshold) + 1]:
-            index[word].append(i)
+            sides[own[i]][word].append(i)
         tick(1)
-    return sorted(found)
+
+
+def check_threshold(threshold: float) -> float:
+    """The threshold, or ValueError unless it lies between 0 and 1."""
+    if not 0 < threshold < 1:
+        raise ValueError(f"threshold {threshold}: a share of common words between 0 and 1, both excluded")
+    return threshold
 
 
 @cache
@@ -65,7 +96,7 @@ def words_needed(a: int, b: int, threshold: float) -> int:
 
 
 @cache
-def _shortest_partner(length: int, threshold: float) -> int:
+def shortest_partner(length: int, threshold: float) -> int:
     """The fewest words of a text, all of them common, that make a pair with one of `length` words."""
     return _least(lambda n: 2 * n / (length + n) > threshold, length)
 
@@ -86,14 +117,17 @@ def _candidates(prefix: Sequence[int], index: dict[int, list[int]]) -> Iterator[
 
 def _rarest_first(texts: Sequence[Sequence[str]]) -> list[list[int]]:
     """Each text's words as numbers, in order from the rarest; the k-th occurrence of a word is a word of its own."""
-    marked = []
-    for words in texts:
-        seen: Counter[str] = Counter()
-        occurrences = []
-        for word in words:
-            seen[word] += 1
-            occurrences.append((word, seen[word]))
-        marked.append(occurrences)
-    frequency = Counter(occurrence for occurrences in marked for occurrence in occurrences)
+    marked = [occurrences(words) for words in texts]
+    frequency = Counter(occurrence for text in marked for occurrence in text)
     rank = {occurrence: i for i, occurrence in enumerate(sorted(frequency, key=lambda o: (frequency[o], o)))}
-    return [sorted(rank[occurrence] for occurrence in occurrences) for occurrences in marked]
+    return [sorted(rank[occurrence] for occurrence in text) for text in marked]
+
+
+def occurrences(words: Sequence[str]) -> list[tuple[str, int]]:
+    """Each word with which time it is that it stands there, from 1."""
+    seen: Counter[str] = Counter()
+    found = []
+    for word in words:
+        seen[word] += 1
+        found.append((word, seen[word]))
+    return found
