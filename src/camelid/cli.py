@@ -69,7 +69,17 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"camelid {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_recipes, _add_runs, _add_watch, _add_report, _add_models, _add_data, _add_eval, _add_stages):
+    for add in (
+        _add_recipes,
+        _add_runs,
+        _add_watch,
+        _add_report,
+        _add_models,
+        _add_data,
+        _add_teacher,
+        _add_eval,
+        _add_stages,
+    ):
         add(commands)
     return top
 
@@ -174,6 +184,19 @@ def _add_sieves(data: Any) -> None:
     sieve.add_argument("files", nargs="+", metavar="FILE", help="rows with instructions, in any container")
     sieve.add_argument("--rules", default="self-instruct", choices=["self-instruct", "alpaca"])
     sieve.add_argument("--output", default="", metavar="FILE", help="write the rows that are kept")
+
+
+def _add_teacher(commands: Any) -> None:
+    teacher = _noun(commands, "teacher", "recorded answers as a server; what a journal of requests holds")
+    replay = _command(teacher, "replay", "teacher:replay", "serve recorded answers on loopback, as OpenAI's API does")
+    replay.add_argument("file", help="rows with instruction, input and output, or conversations")
+    replay.add_argument("--port", type=int, default=0, help="port on this machine (default: any that is free)")
+    replay.add_argument("--faults", type=float, default=0.0, help="share of requests that meet a fault (default: 0)")
+    replay.add_argument("--latency", type=float, default=0.0, metavar="SECONDS", help="from request to answer")
+    replay.add_argument("--requests-per-minute", type=float, default=0.0, help="refuse what is above (default: none)")
+    replay.add_argument("--seed", type=int, default=0, help="of the faults")
+    text = "what was asked, answered and used, by a journal of requests"
+    _command(teacher, "journal", "teacher:journal", text, json=True).add_argument("file")
 
 
 def _add_eval(commands: Any) -> None:

@@ -54,6 +54,11 @@ class Journal:
         rows = self._run("select answer from requests where key = ? and status = 200", key)
         return rows[0][0] if rows else None
 
+    def answered_at(self, key: str) -> float | None:
+        """When a request's good answer came, in seconds since 1970."""
+        rows = self._run("select answered_at from requests where key = ? and status = 200", key)
+        return rows[0][0] if rows else None
+
     def goes_out(self, key: str, address: str, body: str) -> None:
         """Note an attempt before it is made."""
         self._run(
@@ -76,6 +81,14 @@ class Journal:
             "select coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0) from requests"
         )
         return prompt, completion
+
+    def counts(self) -> tuple[int, int]:
+        """Requests, and those of them with a good answer."""
+        return self._run("select count(*), count(*) filter (where status = 200) from requests")[0]
+
+    def attempts(self) -> int:
+        """How often anything was asked."""
+        return self._run("select coalesce(sum(attempts), 0) from requests")[0][0]
 
     def in_doubt(self) -> int:
         """Requests that went out and have no answer: some of them may have been paid for."""

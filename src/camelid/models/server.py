@@ -1,7 +1,7 @@
 """Asking a server that takes JSON: retries with growing waits, several requests at once, errors that say what to mend.
 
 On request within the server's limits (`pace.py`), within a budget, and with a journal from which what was answered once
-is answered for ever after (`journal.py`).
+is answered for ever after (`journal.py`). A server that answers nobody is tried ever more seldom (`breaker.py`).
 
 Left out: connections that are kept open (a reply takes far longer than a handshake). Standard library only; imports no
 torch. Where the key goes, and where not: `endpoint.py`.
@@ -18,6 +18,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from camelid.models.breaker import Breaker
 from camelid.models.endpoint import Answer, Endpoint
 from camelid.models.journal import Journal, key_of, written
 from camelid.models.pace import Pace
@@ -25,6 +26,8 @@ from camelid.models.spending import Spending
 
 REJECTED = (400, 413, 422)
 """Statuses that speak of this one request, such as a prompt longer than the context window."""
+NOBODY = 10
+"""Failed attempts in a row, from all workers, after which one at a time tries the server."""
 Name = TypeVar("Name")
 Found = TypeVar("Found")
 
@@ -40,6 +43,8 @@ class ServerSettings(BaseModel):
     """Name of the model, as the server knows it."""
     key_variable: str = "CAMELID_API_KEY"
     """Name of the environment variable that holds the key; where it is not set, no key is sent."""
+    key_file: str = ""
+    """A file that holds the key, and that nobody but its owner may read (mode 600); comes before the variable."""
     extra: dict[str, Any] = {}
     """More fields of the request's body; null removes one: {"max_tokens": null, "max_completion_tokens": 4096}."""
     concurrency: int = Field(default=8, ge=1)
@@ -73,7 +78,8 @@ class Asked(NamedTuple, Generic[Found]):
     attempts: int
     """0 where the journal answered."""
     rejected: str = ""
-    """Why the server will not take this one request, whoever asks and when."""
+    """Why there is no answer to this one request: the server will not take it, or never gave one that can be read while
+    it answered others."""
 
 
 class RemoteError(RuntimeError):
@@ -96,17 +102,23 @@ class Server(Generic[Found]):
     ):
         self.settings, self.read = settings, read
         address = settings.base_url.rstrip("/") + path
-        self._endpoint = Endpoint(address, settings.key_variable, settings.timeout_seconds)
+        self._endpoint = Endpoint(address, settings.key_variable, settings.timeout_seconds, settings.key_file)
         self.journal = Journal(Path(settings.journal)) if settings.journal else None
         self.spending = Spending(settings.model, settings.prices, settings.budget_usd, self.journal)
         self._pace = Pace(settings.requests_per_minute, settings.tokens_per_minute)
+        self._breaker = Breaker(NOBODY, settings.backoff_seconds, settings.max_wait_seconds)
+        self._answered, self._counting = 0, threading.Lock()
         self._stopping = threading.Event()
         self._sleep = sleep or self._stopping.wait
 
+    def key(self, body: Mapping[str, Any]) -> str:
+        """What the journal knows a request by."""
+        return key_of(self._endpoint.address, self._written(body))
+
     def ask(self, body: Mapping[str, Any]) -> Asked[Found]:
         """The answer to `body` and `extra`. Raises RemoteError where asking again is of no use, or was of none."""
-        s = self.settings
-        data = written({name: value for name, value in {**body, **s.extra}.items() if value is not None})
+        s, answered_before = self.settings, self._answered
+        data = self._written(body)
         if (known := self._known(data)) is not None:
             return Asked(known, 0)
         for attempt in range(1, s.max_retries + 2):
@@ -117,6 +129,8 @@ class Server(Generic[Found]):
                 problem = str(error)
             else:
                 if answer.status == 200 and (found := self.read(answer.body)) is not None:
+                    with self._counting:
+                        self._answered += 1
                     return Asked(found, attempt)
                 problem = f"HTTP {answer.status}: {self._endpoint.quote(answer.body)}"
                 if answer.status in REJECTED:
@@ -127,7 +141,13 @@ class Server(Generic[Found]):
                     wait = answer.retry_after + random.uniform(0, 1) * s.backoff_seconds
             if attempt <= s.max_retries:
                 self._wait(wait, problem)
-        raise self._error(f"given up after {attempt} attempts", problem)
+        problem = f"given up after {attempt} attempts ({problem})"
+        if self._answered > answered_before:  # others had answers meanwhile: it is this request
+            return Asked(None, attempt, rejected=problem)
+        raise RemoteError(f"{self._endpoint.address}: {problem}")
+
+    def _written(self, body: Mapping[str, Any]) -> str:
+        return written({name: value for name, value in {**body, **self.settings.extra}.items() if value is not None})
 
     def _known(self, data: str) -> Found | None:
         """What the journal has. An answer that cannot be read is asked for again."""
@@ -138,6 +158,8 @@ class Server(Generic[Found]):
 
     def _post(self, data: str) -> Answer:
         """One attempt, when pace and budget allow it, written down before and after."""
+        while (seconds := self._breaker.wait()) > 0:
+            self._wait(seconds, "the server answers nobody")
         self.spending.check()
         expected = self.spending.expected_tokens(data)
         if (seconds := self._pace.place(expected)) > 0:
@@ -147,15 +169,25 @@ class Server(Generic[Found]):
             self.journal.goes_out(key, self._endpoint.address, data)
         try:
             answer = self._endpoint.post(data.encode())
-        except ConnectionError:
+        except ConnectionError as error:
             self._pace.settle(expected, 0)
+            self._not_there(str(error))
             raise
+        if answer.status >= 500:
+            self._not_there(f"HTTP {answer.status}: {self._endpoint.quote(answer.body)}")
+        else:
+            self._breaker.worked()
         used = self.spending.used_tokens(data, answer)
         if self.journal is not None:
             self.journal.came_back(key, answer.status, answer.body, *used)
         self.spending.add(*used)
         self._pace.settle(expected, sum(used))
         return answer
+
+    def _not_there(self, problem: str) -> None:
+        self._breaker.failed()
+        if self._breaker.trials > self.settings.max_retries:
+            raise self._error(f"has answered nobody, at {self._breaker.trials} trials one after another", problem)
 
     def _wait(self, seconds: float, problem: str) -> None:
         self._sleep(seconds)
@@ -167,9 +199,10 @@ class Server(Generic[Found]):
     ) -> None:
         """Ask all, `concurrency` at once; `record` gets each answer as it comes, never two at a time.
 
-        At the first error nothing new is asked, what is under way is still recorded, and the error is raised.
+        What the journal has comes first, so that its cost is known before more is spent. At the first error nothing
+        new is asked, what is under way is still recorded, and the error is raised.
         """
-        waiting, taking, recording = iter(requests), threading.Lock(), threading.Lock()
+        waiting, taking, recording = iter(self._new(requests, record)), threading.Lock(), threading.Lock()
         errors: list[BaseException] = []
 
         def work() -> None:
@@ -196,11 +229,27 @@ class Server(Generic[Found]):
         if errors:
             raise errors[0]
 
+    def _new(
+        self, requests: Iterable[tuple[Name, Mapping[str, Any]]], record: Callable[[Name, Asked[Found]], None]
+    ) -> Iterable[tuple[Name, Mapping[str, Any]]]:
+        """Those that the journal has no answer to; the others are recorded."""
+        if self.journal is None:
+            return requests
+        new = []
+        for name, body in requests:
+            known = self._known(self._written(body))
+            if known is None:
+                new.append((name, body))
+            else:
+                record(name, Asked(known, 0))
+        return new
+
     def _check_worth_asking_again(self, answer: Answer, problem: str) -> None:
         """Raise RemoteError, with what to mend, unless waiting within the limit may help."""
         s, status = self.settings, answer.status
         if status in (401, 403):
-            key = f"the key in {s.key_variable}" if self._endpoint.has_key else f"no key: {s.key_variable} is not set"
+            where = s.key_file or s.key_variable
+            key = f"the key in {where}" if self._endpoint.has_key else f"no key: {s.key_variable} is not set"
             raise self._error(f"model {s.model!r} refused to {key}", problem)
         if status == 404:
             raise self._error(
