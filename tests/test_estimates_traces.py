@@ -9,7 +9,10 @@ pytest.importorskip("transformers")
 from camelid.collect.explanations.rationales import RationaleSettings, rationale_targets
 from camelid.collect.explanations.stage import ExplanationSettings, explanation_traces
 from camelid.collect.hindsight import HindsightSettings, hindsight
+from camelid.collect.self_chat import SelfChatSettings, self_chat
+from camelid.collect.self_distillation import SelfDistillationSettings, self_distillation
 from camelid.models.loading import SIZES
+from camelid.models.sampling import Sampling
 from camelid.models.teacher import Decoding
 from camelid.types import Preference, Prompt, write_records
 from test_estimates_safety import estimate
@@ -52,3 +55,15 @@ def test_a_pair_gives_a_row_or_two(tmp_path, prompts):
     assert left["good_prompts.jsonl"].number == left["bad_prompts.jsonl"].number == 10
     left, _ = estimate(hindsight, HindsightSettings(answers="good"), inputs)
     assert left["demonstrations.jsonl"].number == 4
+
+
+def test_a_script_for_each_chat_about_a_seed(prompts):
+    left, _ = estimate(self_chat, SelfChatSettings(decoding=SHORT, chats=3, max_seeds=4), {"seeds": prompts})
+    assert (left["demonstrations.jsonl"].number, left["demonstrations.jsonl"].tokens) == (12, 5)
+
+
+def test_k_answers_and_one_order_a_prompt(prompts):
+    settings = SelfDistillationSettings(decoding=SHORT, sampling=Sampling(max_new_tokens=20), num_samples=4)
+    left, cost = estimate(self_distillation, settings, {"model": MODEL, "prompts": prompts, "teacher": MODEL})
+    assert cost.sampled_tokens == 10 * 4 * 20 + 10 * 10
+    assert left["demonstrations.jsonl"].tokens == 15 + 20 and left["rankings.jsonl"].answers == 4

@@ -14,6 +14,8 @@ DATA_SECONDS = 0.2
 """Reading, checking and writing some hundred rows."""
 SYSTEM_TOKENS = 30
 """A system message that asks for an explanation."""
+SCRIPT_TOKENS = 150
+"""What a teacher is told before it talks with itself."""
 TARGETS = ("answer", "rationale", "explained")
 
 
@@ -44,19 +46,44 @@ def hindsight(s: Any, reads: Reads, cost: Cost) -> Left:
     return left
 
 
-def _ask_here(reads: Reads, cost: Cost, asked: Rows, decoding: Decoding, copies: int = 1) -> None:
+def self_chat(s: Any, reads: Reads, cost: Cost) -> Left:
+    """Every script is taken to be half as long as it may be, a third of it in its last answer."""
+    cost.seconds += DATA_SECONDS
+    seeds = reads.rows("seeds").first(s.max_seeds)
+    asked = seeds._replace(number=s.chats * seeds.number, prompt_tokens=seeds.prompt_tokens + SCRIPT_TOKENS)
+    _ask_here(reads, cost, asked, s.decoding)
+    length = s.decoding.max_tokens / 2
+    return {"demonstrations.jsonl": Rows(asked.number, length * 2 / 3, length / 3)}
+
+
+def self_distillation(s: Any, reads: Reads, cost: Cost) -> Left:
+    """All answers are taken to differ, and every verdict to be an order."""
+    shape, prompts = reads.shape("model"), reads.rows("prompts").first(s.max_prompts)
+    new = s.sampling.max_new_tokens
+    cost.load(shape)
+    calls = max(prompts.number / s.prompts_a_chunk, 1)
+    cost.sample(shape, s.sampling, prompts.number, prompts.prompt_tokens, copies=s.num_samples, calls=calls)
+    cost.unload()
+    _ask_here(reads, cost, prompts._replace(prompt_tokens=prompts.prompt_tokens + s.num_samples * new), s.decoding)
+    best = prompts._replace(answer_tokens=float(new), answers=1.0)
+    return {"demonstrations.jsonl": best, "rankings.jsonl": best._replace(answers=float(s.num_samples))}
+
+
+def _ask_here(reads: Reads, cost: Cost, asked: Rows, decoding: Decoding) -> None:
     """A teacher on this machine; a server's time is not known and counted as none."""
     if "teacher" in reads:
         shape = reads.shape("teacher")
         cost.load(shape)
         sampling = Sampling(max_new_tokens=decoding.max_tokens)
-        cost.sample(shape, sampling, asked.number, asked.prompt_tokens, copies=copies)
+        cost.sample(shape, sampling, asked.number, asked.prompt_tokens)
         cost.unload()
 
 
 TABLE: dict[str, Callable[[Any, Reads, Cost], Left]] = {
     "camelid.collect.explanations.stage.explanation_traces": explanation_traces,
     "camelid.collect.explanations.rationales.rationale_targets": rationale_targets,
+    "camelid.collect.self_chat.self_chat": self_chat,
+    "camelid.collect.self_distillation.self_distillation": self_distillation,
     "camelid.collect.hindsight.hindsight": hindsight,
 }
 """By module and name of the stage's function."""
