@@ -19,6 +19,11 @@ from camelid.commands import LOG_TO, compare_words, eval_words, model_words
 STAGES = {
     "import": "camelid.collect.stage:import_data",
     "clean-sharegpt": "camelid.collect.sharegpt.stage:clean_sharegpt",
+    "explanation-traces": "camelid.collect.explanations.stage:explanation_traces",
+    "rationales": "camelid.collect.explanations.rationales:rationale_targets",
+    "hindsight": "camelid.collect.hindsight:hindsight",
+    "self-chat": "camelid.collect.self_chat:self_chat",
+    "self-distillation": "camelid.collect.self_distillation:self_distillation",
     "ghost-attention": "camelid.collect.ghost_attention:ghost_attention",
     "demands": "camelid.collect.demands:demand_rows",
     "context-distillation": "camelid.collect.context_distillation:context_distillation",

@@ -19,6 +19,7 @@ from camelid import (
     estimates_rules,
     estimates_safety,
     estimates_study,
+    estimates_traces,
 )
 from camelid.collect.readers import read
 from camelid.costs import Cost
@@ -213,6 +214,7 @@ TABLE: dict[str, Callable[[Any, Reads, Cost], Left]] = {
     **estimates_preferences.TABLE,
     **estimates_rules.TABLE,
     **estimates_study.TABLE,
+    **estimates_traces.TABLE,
     **estimates_long.TABLE,
     **estimates_safety.TABLE,
 }

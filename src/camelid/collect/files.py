@@ -1,7 +1,7 @@
-"""Containers of rows: JSON arrays, JSON Lines, CSV, gzip of them, Parquet; all but CSV recognised by their content.
+"""Containers of rows: JSON arrays, JSON Lines, CSV, TSV, gzip of them, Parquet; CSV and TSV are known by their names.
 
 Reading gives `RawRow`s (a value or a problem, with its line); what the keys mean is the business of `formats`.
-Left out: arrow folders and hub names. CSV is only read.
+Left out: arrow folders and hub names. CSV and TSV are only read.
 """
 
 from __future__ import annotations
@@ -64,13 +64,16 @@ def _text_rows(stream: BinaryIO, path: Path) -> Iterator[RawRow]:
     if name.endswith(".csv"):
         yield from _csv_rows(stream)
         return
+    if name.endswith(".tsv"):
+        yield from _tsv_rows(stream)
+        return
     first = _first_line(stream)
     if first.startswith(b"[") or (name.endswith(".json") and first.startswith(b"{") and not _is_whole(first)):
         yield from document_rows(stream)
     elif first and not first.startswith(b"{") and not name.endswith(JSON_NAMES):
         raise ValueError(
             f"{path}: starts with {first[:20]!r}, which is no JSON; "
-            f"camelid reads JSON, JSON Lines, CSV, gzip of them and Parquet"
+            f"camelid reads JSON, JSON Lines, CSV, TSV, gzip of them and Parquet"
         )
     else:
         yield from line_rows(stream)
@@ -87,6 +90,22 @@ def _csv_rows(stream: BinaryIO) -> Iterator[RawRow]:
             )
         else:
             yield RawRow(line, value)
+
+
+def _tsv_rows(stream: BinaryIO) -> Iterator[RawRow]:
+    """Rows without a header, columns by number, every value a text as it stands: quotes mean nothing in TSV."""
+    columns = 0
+    for line, text in enumerate(io.TextIOWrapper(stream, "utf-8-sig", errors="replace", newline="\n"), 1):
+        parts = text.rstrip("\r\n").split("\t")
+        if not any(parts):
+            continue
+        value = {f"column {number}": part for number, part in enumerate(parts, 1)}
+        columns = columns or len(parts)
+        if len(parts) == columns:
+            yield RawRow(line, value)
+        else:
+            wrong = f"wrong number of fields: {len(parts)}, where the first row has {columns}; write tabs as spaces"
+            yield RawRow(line, value, wrong)
 
 
 def _as_utf8(stream: BinaryIO, path: Path) -> BinaryIO:

@@ -1,4 +1,4 @@
-"""A list that a model wrote, as a list: what it was asked for, an item a line."""
+"""A list that a model wrote, as a list: what it was asked for, an item a line; or numbers in their order."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ MARK = re.compile(r"^\s*(?:\d+\s*[.):]|[-*\u2022])\s*")
 """What stands before an item: a number, a dash, a star, a bullet."""
 AFTER = re.compile(r"\s*(?::|\(|\s[-\u2013\u2014]\s).*$")
 """What explains an item: after a colon, in brackets, after a dash between blanks."""
+ORDER = re.compile(r"\s*\d+(?:\s*>\s*\d+)*\s*\.?\s*")
 
 
 def listed_items(text: str, *, max_words: int = 4) -> list[str]:
@@ -26,3 +27,11 @@ def listed_items(text: str, *, max_words: int = 4) -> list[str]:
         if 1 <= len(words) <= max_words:
             items.setdefault(" ".join(words), item)
     return list(items.values())
+
+
+def ordered_numbers(text: str, count: int) -> list[int] | None:
+    """The order in "2 > 1 > 3": each of 1 to `count` once, the best first. None for any other text."""
+    if not ORDER.fullmatch(text):
+        return None
+    numbers = [int(number) for number in re.findall(r"\d+", text)]
+    return numbers if sorted(numbers) == list(range(1, count + 1)) else None

@@ -9,6 +9,7 @@
 | ranked | rankings, and their pairs as preferences | the same; safety labels, annotators |
 | judged | preferences of published comparisons | only read |
 | questions | prompts of evaluation sets | only read |
+| rationales | prompts with their answer; conversations that reason, then answer | only read |
 | xstest | prompts with their kind as tags | only read |
 
 Left out: tool calls, images, unpaired labels and step labels, which our records have no place for.
@@ -21,10 +22,12 @@ from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
 
 from camelid.collect.drafts import Draft, Row
-from camelid.collect.formats import alpaca, hh, judged, openai, questions, ranked, sharegpt, trl, xstest
+from camelid.collect.formats import alpaca, hh, judged, openai, questions, ranked, rationales, sharegpt, trl, xstest
 from camelid.collect.own import is_own
 
-FormatName = Literal["camelid", "openai", "sharegpt", "alpaca", "hh", "trl", "ranked", "judged", "questions", "xstest"]
+FormatName = Literal[
+    "camelid", "openai", "sharegpt", "alpaca", "hh", "trl", "ranked", "judged", "questions", "rationales", "xstest"
+]
 
 
 class Format(NamedTuple):
@@ -43,6 +46,7 @@ FORMATS: dict[str, Format] = {
     "ranked": Format(ranked.parse, ranked.render),
     "judged": Format(judged.parse, judged.render),
     "questions": Format(questions.parse, questions.render),
+    "rationales": Format(rationales.parse, rationales.render),
     "xstest": Format(xstest.parse, xstest.render),
 }
 """The foreign formats; `camelid` itself is read and written as records."""
@@ -70,6 +74,8 @@ def recognise(row: Row) -> FormatName | None:
         return "xstest"
     if row.get("prompt") is not None:
         return "trl"
+    if rationales.is_reasoned(row):
+        return "rationales"
     return "questions" if questions.is_question(row) else None
 
 

@@ -1,0 +1,69 @@
+"""Estimates of what is asked of teachers and made of preferences: what is counted, before anything has run."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("transformers")
+
+from camelid.collect.explanations.rationales import RationaleSettings, rationale_targets
+from camelid.collect.explanations.stage import ExplanationSettings, explanation_traces
+from camelid.collect.hindsight import HindsightSettings, hindsight
+from camelid.collect.self_chat import SelfChatSettings, self_chat
+from camelid.collect.self_distillation import SelfDistillationSettings, self_distillation
+from camelid.models.loading import SIZES
+from camelid.models.sampling import Sampling
+from camelid.models.teacher import Decoding
+from camelid.types import Preference, Prompt, write_records
+from test_estimates_safety import estimate
+from tiny import user
+
+MODEL = SIZES / "smollm2-135m"
+SHORT = Decoding(max_tokens=10)
+
+
+@pytest.fixture
+def prompts(tmp_path):
+    """Ten prompts of 15 tokens: 40 bytes are 10, and 5 stand around a turn."""
+    write_records(tmp_path / "prompts.jsonl", [Prompt(prompt=user(f"{'q' * 39}{n}")) for n in range(10)])
+    return tmp_path / "prompts.jsonl"
+
+
+def test_a_teacher_here_costs_time_and_a_server_none(prompts):
+    settings = ExplanationSettings(decoding=SHORT, share=0.5)
+    left, here = estimate(explanation_traces, settings, {"prompts": prompts, "teacher": MODEL})
+    assert here.sampled_tokens == 5 * 10
+    assert (left["demonstrations.jsonl"].number, left["demonstrations.jsonl"].tokens) == (5, 15 + 30 + 10)
+    _, elsewhere = estimate(explanation_traces, settings, {"prompts": prompts})
+    assert elsewhere.sampled_tokens == 0 and elsewhere.total_seconds < here.total_seconds
+
+
+def test_each_target_has_all_questions_but_those_held_out(tmp_path):
+    (tmp_path / "a.tsv").write_text("".join(f"Question {i}?\t{i}\tSince.\n" for i in range(9)))
+    left, _ = estimate(rationale_targets, RationaleSettings(held_out=2), {"data": [tmp_path / "a.tsv"]})
+    assert {name: rows.number for name, rows in left.items()} == dict.fromkeys(
+        ("answer.jsonl", "rationale.jsonl", "explained.jsonl", "held_out.jsonl"), 7
+    )
+
+
+def test_a_pair_gives_a_row_or_two(tmp_path, prompts):
+    pairs = [Preference(prompt=user(f"{i}?"), chosen="a" * 20, rejected="b" * 20) for i in range(4)]
+    write_records(tmp_path / "pairs.jsonl", pairs)
+    inputs = {"preferences": tmp_path / "pairs.jsonl", "prompts": prompts}
+    left, _ = estimate(hindsight, HindsightSettings(), inputs)
+    assert (left["demonstrations.jsonl"].number, left["demonstrations.jsonl"].answers) == (8, 1)
+    assert left["good_prompts.jsonl"].number == left["bad_prompts.jsonl"].number == 10
+    left, _ = estimate(hindsight, HindsightSettings(answers="good"), inputs)
+    assert left["demonstrations.jsonl"].number == 4
+
+
+def test_a_script_for_each_chat_about_a_seed(prompts):
+    left, _ = estimate(self_chat, SelfChatSettings(decoding=SHORT, chats=3, max_seeds=4), {"seeds": prompts})
+    assert (left["demonstrations.jsonl"].number, left["demonstrations.jsonl"].tokens) == (12, 5)
+
+
+def test_k_answers_and_one_order_a_prompt(prompts):
+    settings = SelfDistillationSettings(decoding=SHORT, sampling=Sampling(max_new_tokens=20), num_samples=4)
+    left, cost = estimate(self_distillation, settings, {"model": MODEL, "prompts": prompts, "teacher": MODEL})
+    assert cost.sampled_tokens == 10 * 4 * 20 + 10 * 10
+    assert left["demonstrations.jsonl"].tokens == 15 + 20 and left["rankings.jsonl"].answers == 4
