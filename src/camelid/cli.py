@@ -22,6 +22,8 @@ STAGES = {
     "ghost-attention": "camelid.collect.ghost_attention:ghost_attention",
     "demands": "camelid.collect.demands:demand_rows",
     "context-distillation": "camelid.collect.context_distillation:context_distillation",
+    "deduplicate": "camelid.curate.near_duplicates:deduplicate",
+    "sift": "camelid.curate.sift:sift",
     "safety-share": "camelid.curate.safety_share:safety_share",
     "mix": "camelid.curate.mix:mix",
     "hold-back": "camelid.annotate.hold_back:hold_back",
