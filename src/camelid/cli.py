@@ -24,6 +24,7 @@ STAGES = {
     "context-distillation": "camelid.collect.context_distillation:context_distillation",
     "deduplicate": "camelid.curate.near_duplicates:deduplicate",
     "sift": "camelid.curate.sift:sift",
+    "decontaminate": "camelid.curate.decontaminate:decontaminate",
     "safety-share": "camelid.curate.safety_share:safety_share",
     "mix": "camelid.curate.mix:mix",
     "hold-back": "camelid.annotate.hold_back:hold_back",
