@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from camelid.cli import main
-from camelid.evaluate.contamination import contaminated, text_of
+from camelid.evaluate.contamination import contaminated
 from camelid.functional.statistics import proportion
+from camelid.rows import text_of
 from real_data import DATA, needs_data
 
 LONG = "A farmer sells nine baskets of apples and four crates of pears on a rainy market day in June."

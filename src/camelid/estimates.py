@@ -18,6 +18,7 @@ from camelid import (
     estimates_preferences,
     estimates_rules,
     estimates_safety,
+    estimates_sieves,
     estimates_study,
     estimates_traces,
 )
@@ -213,6 +214,7 @@ TABLE: dict[str, Callable[[Any, Reads, Cost], Left]] = {
     **estimates_groups.TABLE,
     **estimates_preferences.TABLE,
     **estimates_rules.TABLE,
+    **estimates_sieves.TABLE,
     **estimates_study.TABLE,
     **estimates_traces.TABLE,
     **estimates_long.TABLE,

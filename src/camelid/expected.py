@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from camelid.collect.parts import answers_of, messages_of
 from camelid.collect.readers import look, read
 from camelid.models.shape import Shape
+from camelid.parts import answers_of, messages_of
 from camelid.runs import Input, Output, Stage
 from camelid.types import Conversation, Record
 

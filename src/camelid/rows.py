@@ -19,7 +19,7 @@ import json
 import math
 import os
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +27,9 @@ MAX_FIELD = 10_000_000
 """Characters in one field of a CSV file; answers can be longer than the csv module's own limit."""
 HOLDERS = ("data", "annotations", "verdicts")
 """Names under which one object may hold the rows."""
+
+LABELS = ("id", "source", "licence", "license", "tags", "role", "from", "annotator")
+"""Keys of a row whose values are about its text."""
 
 
 class Value(NamedTuple):
@@ -108,6 +111,25 @@ def finite(value: Any) -> float | None:
         return float(value) if math.isfinite(value) else None
     except OverflowError:
         return None
+
+
+def examples_of(value: Any) -> list[Any]:
+    """The items in a value: BIG-bench's files are one object with a list of examples; elsewhere a row is an item."""
+    if isinstance(value, dict) and isinstance(value.get("examples"), list):
+        return value["examples"]
+    return [value]
+
+
+def text_of(row: Any, fields: Sequence[str] = ()) -> str:
+    """All text in a row, in its order, lists and objects opened, labels left out; with `fields` that of those keys."""
+    if isinstance(row, str):
+        return row
+    if isinstance(row, Mapping):
+        keys = [key for key in row if key not in LABELS] if not fields else [key for key in fields if key in row]
+        return "\n".join(text for key in keys if (text := text_of(row[key])))
+    if isinstance(row, list | tuple):
+        return "\n".join(text for value in row if (text := text_of(value)))
+    return ""
 
 
 def _json(path: Path, text: str) -> list[tuple[str, Any]]:

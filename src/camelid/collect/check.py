@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from camelid.collect.parts import answers_of, messages_of
 from camelid.collect.readers import REPEATS, ReadResult, SetAside, look, read
+from camelid.parts import answers_of, messages_of
 from camelid.types import Preference, Record
 
 SHOWN_LINES = 10

@@ -18,8 +18,8 @@ from pydantic import model_validator
 
 from camelid.collect.formats import FormatName
 from camelid.collect.overlap import Overlap
-from camelid.collect.parts import messages_of, words_in
 from camelid.collect.readers import REPEATS, ReadResult, SetAside, read, repeats, write_set_aside
+from camelid.parts import messages_of, words_in
 from camelid.runs import Run, Settings, derived_seed
 from camelid.types import KINDS, Kind, Prompt, Record, draw, write_records
 

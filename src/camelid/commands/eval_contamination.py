@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 from camelid.collect.files import raw_rows
 from camelid.commands import print_json, say
 from camelid.commands.shown import in_percent
-from camelid.evaluate.contamination import Contamination, contaminated, text_of
+from camelid.evaluate.contamination import Contamination, contaminated
 from camelid.functional.words import words_of
+from camelid.rows import examples_of, text_of
 from camelid.table import print_table
 
 SHOWN = 20
@@ -66,7 +67,7 @@ def _texts(files: Sequence[str], fields: Sequence[str]) -> list[Row]:
             if raw.problem:
                 say(f"not read: {file}, row {number}: {raw.problem}")
                 continue
-            for example in _examples(raw.value):
+            for example in examples_of(raw.value):
                 text = text_of(example, fields)
                 if text.strip():
                     rows.append(Row(text, f"{Path(file).name}:{number}"))
@@ -76,22 +77,13 @@ def _texts(files: Sequence[str], fields: Sequence[str]) -> list[Row]:
     return rows
 
 
-def _examples(value: Any) -> list[Any]:
-    """BIG-bench's files are one object with a list of examples; elsewhere a row is an item."""
-    if isinstance(value, dict) and isinstance(value.get("examples"), list):
-        return value["examples"]
-    return [value]
-
-
 def _tokens(model: str) -> Callable[[str], Sequence[Hashable]]:
     if not model:
         return words_of
-    from transformers import AutoTokenizer  # heavy; words need none
+    from camelid.models.loading import resolve_model
+    from camelid.models.token_counts import token_ids  # heavy; words need none
 
-    from camelid.models.loading import resolve_model, tokenizer_folder
-
-    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder(resolve_model(model)), trust_remote_code=False)
-    return lambda text: tokenizer.encode(text, add_special_tokens=False)
+    return token_ids(resolve_model(model))
 
 
 def _as_json(report: Contamination, items: Sequence[Row], training: Sequence[Row]) -> dict[str, Any]:

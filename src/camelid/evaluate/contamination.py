@@ -8,16 +8,13 @@ Measures and their sources: `functional/contamination.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from camelid.functional.contamination import SEED_TOKENS, Overlap, overlaps
 from camelid.functional.statistics import Estimate, proportion
 from camelid.functional.words import words_of
-
-LABELS = ("id", "source", "licence", "license", "tags", "role", "from", "annotator")
-"""Keys of a row whose values are about its text."""
 
 
 class Found(NamedTuple):
@@ -72,15 +69,3 @@ def contaminated(
         exact_13=proportion(sum(o.has_exact_run for o in long_enough), n),
         found=sorted(found, key=lambda f: (-f.overlap.share, f.item)),
     )
-
-
-def text_of(row: Any, fields: Sequence[str] = ()) -> str:
-    """All text in a row, in its order, lists and objects opened, labels left out; with `fields` that of those keys."""
-    if isinstance(row, str):
-        return row
-    if isinstance(row, Mapping):
-        keys = [key for key in row if key not in LABELS] if not fields else [key for key in fields if key in row]
-        return "\n".join(text for key in keys if (text := text_of(row[key])))
-    if isinstance(row, list | tuple):
-        return "\n".join(text for value in row if (text := text_of(value)))
-    return ""

@@ -73,20 +73,54 @@ def overlaps(items: Sequence[Sequence[Hashable]], training: Sequence[Sequence[Ha
     marked = np.zeros(len(asked.ids), dtype=bool)
     exact = np.zeros(len(items), dtype=bool)
     rows: list[dict[int, int]] = [{} for _ in items]
-    for p, q in _seeds(asked.ids, trained.ids):
-        lengths, exact_lengths = _extended(asked.ids, trained.ids, p, q)
-        exact[asked.row_of[p[exact_lengths >= EXACT_TOKENS]]] = True
-        runs = np.flatnonzero(lengths > SEED_TOKENS)
-        for start, place, length in zip(p[runs].tolist(), q[runs].tolist(), lengths[runs].tolist(), strict=True):
-            same = asked.ids[start : start + length] == trained.ids[place : place + length]
-            marked[start : start + length] |= same
-            found, row = rows[int(asked.row_of[start])], int(trained.row_of[place])
-            found[row] = max(found.get(row, 0), int(same.sum()))
+    for run in _runs(asked, trained):
+        marked[run.places] = True
+        exact[run.item] |= run.exact_tokens >= EXACT_TOKENS
+        rows[run.item][run.row] = max(rows[run.item].get(run.row, 0), len(run.places))
     counts = np.bincount(asked.row_of, weights=marked, minlength=len(items)).astype(int).tolist()
     return [
         Overlap(len(item), count, bool(has_exact), tuple(sorted(found, key=lambda row: (-found[row], row))[:5]))
         for item, count, has_exact, found in zip(items, counts, exact, rows, strict=True)
     ]
+
+
+class Shared(NamedTuple):
+    """What one training text holds of one item: `tokens` of it in runs of LLaMA-2's kind."""
+
+    item: int
+    row: int
+    tokens: int
+
+
+def shared(items: Sequence[Sequence[Hashable]], training: Sequence[Sequence[Hashable]]) -> list[Shared]:
+    """Every pair of an item and a training text that has a run in common, in order."""
+    vocabulary: dict[Hashable, int] = {}
+    asked = _joined(items, vocabulary, separator=-1)
+    trained = _joined(training, vocabulary, separator=-2)
+    places: dict[tuple[int, int], set[int]] = {}
+    for run in _runs(asked, trained):
+        places.setdefault((run.item, run.row), set()).update(run.places.tolist())
+    return [Shared(*pair, len(found)) for pair, found in sorted(places.items())]
+
+
+class _Run(NamedTuple):
+    """A run of more than ten tokens: its item, its training text, the equal tokens' places among all items'."""
+
+    item: int
+    row: int
+    places: Ids
+    exact_tokens: int
+    """Length up to the first token that differs."""
+
+
+def _runs(asked: _Texts, trained: _Texts) -> Iterator[_Run]:
+    for p, q in _seeds(asked.ids, trained.ids):
+        lengths, exact = _extended(asked.ids, trained.ids, p, q)
+        for i in np.flatnonzero(lengths > SEED_TOKENS):
+            start, place, length = p[i], q[i], lengths[i]
+            same = asked.ids[start : start + length] == trained.ids[place : place + length]
+            item, row = int(asked.row_of[start]), int(trained.row_of[place])
+            yield _Run(item, row, start + np.flatnonzero(same), int(exact[i]))
 
 
 def _joined(texts: Iterable[Sequence[Hashable]], vocabulary: dict[Hashable, int], separator: int) -> _Texts:

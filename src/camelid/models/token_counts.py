@@ -1,8 +1,8 @@
-"""How many tokens texts have, counted many at a time."""
+"""How many tokens texts have, counted many at a time; and which."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,12 @@ class TokenCounts:
         if encoded is not None:
             return [int(number) for number in encoded[1]]
         return [len(self._codec.content(text, fresh=True)) for text in texts]
+
+
+def token_ids(model: Path) -> Callable[[str], list[int]]:
+    """What a model's tokenizer makes of a text, without the tokens that it adds by itself."""
+    tokenizer: Any = AutoTokenizer.from_pretrained(tokenizer_folder(model), trust_remote_code=False)
+    return lambda text: tokenizer.encode(text, add_special_tokens=False)
 
 
 def _chunks(texts: Sequence[str]) -> Iterator[Sequence[str]]:

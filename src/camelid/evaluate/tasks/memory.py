@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from camelid.evaluate.contamination import contaminated, text_of
+from camelid.evaluate.contamination import contaminated
 from camelid.evaluate.tasks.task import Question
-from camelid.rows import read_values
+from camelid.rows import read_values, text_of
 
 Seen = tuple[dict[str, Any], set[int]]
 
