@@ -74,7 +74,7 @@ class Endpoint:
             raise ConnectionError(self.quote(f"{type(error).__name__}: {error}")) from None
 
     def _read(self, response: Any) -> bytes:
-        """The body, as much of it as came. A socket's own timeout begins anew with each byte, so a trickle would never meet it."""
+        """The body, as much of it as came. A socket's own timeout begins anew with each byte that comes."""
         until, pieces, size = time.monotonic() + self.timeout_seconds, [], 0
         while size < MAX_BYTES and (piece := response.read1(PIECE)):
             pieces.append(piece)
