@@ -1,10 +1,10 @@
 """Baize's self-chat: a teacher writes both sides of a conversation about a seed question, and the script becomes a row.
 
 After Xu et al. 2023 (arXiv:2304.01196, section 3.1), in our own words: the teacher goes on from a greeting, the
-person's turns marked [Human] and its own [AI]. What it writes is read strictly: a turn begins where a line begins with its mark,
-and the two take turns. Half a pair at either end is dropped and counted; a script with two turns in a row by one
-speaker, an empty turn or a mark inside a line is of no use, is asked for again and then set aside. Left out: their
-lists of seeds (Quora, Stack Overflow, MedQuAD).
+person's turns marked [Human] and its own [AI]. What it writes is read strictly: a turn begins where a line begins
+with its mark, and the two take turns. Half a pair at either end is dropped and counted. Two turns in a row by one
+speaker, an empty turn or a mark inside a line make it of no use: it is asked for again, then set aside. Left out:
+their lists of seeds (Quora, Stack Overflow, MedQuAD).
 
     camelid self-chat --seeds questions.jsonl --set teacher.server.model=NAME
 """
