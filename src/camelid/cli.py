@@ -50,6 +50,8 @@ STAGES = {
     "judge": "camelid.annotate.judge:annotate_by_judge",
     "evaluate": "camelid.evaluate.version:evaluate_version",
     "score-answers": "camelid.evaluate.score_answers:score_answers",
+    "turn-nll": "camelid.evaluate.turn_nll:turn_nll",
+    "exact-answers": "camelid.evaluate.exact_answers:exact_answers",
     "choose-checkpoint": "camelid.evaluate.checkpoint_choice:choose_checkpoint",
     "path": "camelid.evaluate.path:measure_path",
     "evaluate-safety": "camelid.evaluate.safety.refusal_rates:evaluate_safety",

@@ -130,6 +130,22 @@ def score_answers(s: Any, reads: Reads, cost: Cost) -> Left:
     return {}
 
 
+def turn_nll(s: Any, reads: Reads, cost: Cost) -> Left:
+    shape, rows = reads.shape("model"), reads.rows("demonstrations").first(s.max_rows)
+    cost.load(shape)
+    with_head = rows.number * rows.answer_tokens
+    cost.score(shape, rows.number * rows.tokens, with_head=with_head, at_once=s.model.micro_batch_tokens)
+    return {}
+
+
+def exact_answers(s: Any, reads: Reads, cost: Cost) -> Left:
+    shape, prompts = reads.shape("model"), reads.rows("prompts").first(s.max_prompts)
+    cost.load(shape)
+    calls = max(prompts.number / s.prompts_a_chunk, 1)
+    cost.sample(shape, s.sampling, prompts.number, prompts.prompt_tokens, calls=calls)
+    return {}
+
+
 def nothing_much(s: Any, reads: Reads, cost: Cost) -> Left:
     cost.seconds += DATA_SECONDS
     return {}
@@ -157,6 +173,8 @@ TABLE: dict[str, Callable[[Any, Reads, Cost], Left]] = {
     "camelid.evaluate.studies.conclude.conclude": write_study,
     "camelid.evaluate.safety.rule_check.check_refusal_rule": nothing_much,
     "camelid.evaluate.score_answers.score_answers": score_answers,
+    "camelid.evaluate.turn_nll.turn_nll": turn_nll,
+    "camelid.evaluate.exact_answers.exact_answers": exact_answers,
     "camelid.evaluate.studies.took.took": nothing_much,
     "camelid.evaluate.reward_models.evaluate_reward_model": evaluate_reward_model,
     "camelid.curate.folds.split_fold": split_fold,

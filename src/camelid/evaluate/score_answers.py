@@ -4,7 +4,9 @@ drawn ones is worth.
 Give `second_reward_model` a model that was trained on other preferences: what the first picks, or what was trained to
 please it, should please the second too, and where only the first's score rises, the first is being exploited (Gao et
 al. 2022, arXiv:2210.10760). `before` is another version's answers.jsonl of the same settings: differences are taken
-prompt by prompt. Left out: judges other than reward models (`evaluate`), drift (`camelid eval reward`).
+prompt by prompt. `judged` has prompts of the same ids that the reward models read in place of those that are asked:
+what was said to the model alone, such as a marker, is then not judged. Left out: judges other than reward models
+(`evaluate`), drift (`camelid eval reward`).
 
     camelid score-answers --model MODEL --reward_model REWARD --second_reward_model OTHER --prompts prompts.jsonl
 """
@@ -23,6 +25,7 @@ from camelid.durable import append_json_lines, keep_whole_chunks, read_whole_lin
 from camelid.evaluate.best_of_n import curve
 from camelid.evaluate.kl_from_start import OwnAnswer, kl_from_start
 from camelid.functional.best_of_n import best_of_n_by_prompt, expected_best_of_n, expected_second_score, in_blocks
+from camelid.functional.equal_length import gain_at_equal_length
 from camelid.functional.statistics import bootstrap_mean, paired_bootstrap_difference
 from camelid.models.model_settings import ModelSettings
 from camelid.models.policy import Policy
@@ -30,7 +33,7 @@ from camelid.models.reward_model import RewardModel
 from camelid.models.sampling import Sample, Sampling
 from camelid.models.too_long import Reader, TooLong, fitting_prompts
 from camelid.runs import Run, Settings, derived_seed
-from camelid.types import Prompt, draw, read_records
+from camelid.types import Messages, Prompt, draw, read_records
 
 SCORES = ("score", "second_score")
 
@@ -76,7 +79,7 @@ class ScoredAnswer(BaseModel):
 
 
 def score_answers(run: Run) -> dict[str, Any]:
-    """Stage: `model`, `reward_model`, optional `second_reward_model`, `prompts` (files), optional `before`
+    """Stage: `model`, `reward_model`, optional `second_reward_model`, `prompts` (files), optional `judged`, `before`,
     and `start_model` (for the KL from it) -> answers.jsonl, results.json."""
     s: ScoreSettings = run.settings
     files = run.inputs["prompts"] if isinstance(run.inputs["prompts"], list) else [run.inputs["prompts"]]
@@ -122,6 +125,7 @@ def _answer(run: Run, prompts: Sequence[Prompt], file: Path, done: int) -> None:
     policy = Policy.load(run.inputs["model"], s.model, s.chat_format)
     names = [name for name in ("reward_model", "second_reward_model") if name in run.inputs]
     judges = [RewardModel.load(run.inputs[name], s.model, s.chat_format) for name in names]
+    read = judged_prompts(prompts, run.inputs.get("judged"))
     likeliest = s.sampling.model_copy(update={"temperature": 0.0})
     each = s.num_samples + 1
     with run.progress("answers", len(prompts) * each, done * each) as tick:
@@ -136,7 +140,7 @@ def _answer(run: Run, prompts: Sequence[Prompt], file: Path, done: int) -> None:
                 for p, own, one, others in zip(chunk, ids, greedy, sampled, strict=True)
                 for number, sample in enumerate([*one, *others])
             ]
-            scores = [j.score([j.row(p.prompt, text or " ") for p, *_, text in flat]).tolist() for j in judges]
+            scores = [j.score([j.row(read[p.id], text or " ") for p, *_, text in flat]).tolist() for j in judges]
             append_json_lines(
                 file,
                 [
@@ -157,6 +161,17 @@ def _answer(run: Run, prompts: Sequence[Prompt], file: Path, done: int) -> None:
                     )
                 ],
             )
+
+
+def judged_prompts(prompts: Sequence[Prompt], file: Path | None) -> dict[str, Messages]:
+    """What reward models read, by the id of the prompt that is asked. Raises ValueError where one is not there."""
+    read = {p.id: p.prompt for p in (prompts if file is None else read_records(file, Prompt))}
+    missing = [p.id for p in prompts if p.id not in read]
+    if missing:
+        raise ValueError(
+            f"{file} has no prompt {missing[0]}, which is asked: judged prompts need the ids of those asked"
+        )
+    return read
 
 
 def describe(answers: Sequence[ScoredAnswer]) -> dict[str, Any]:
@@ -221,6 +236,12 @@ def gains(answers: Sequence[ScoredAnswer], before: Sequence[ScoredAnswer], place
         names = [name for name in _scored(answers) if name in _scored(before)]
         now, then = (_by_prompt(part, (*names, "num_tokens")) for part in (mine, theirs))
         found[how] = {name: paired_bootstrap_difference(now[name], then[name])._asdict() for name in now}
+        longer = now["num_tokens"] - then["num_tokens"]
+        if len(longer) > 2 and (np.ptp(longer) or not longer[0]):
+            found[how] |= {
+                f"{name}_at_equal_length": gain_at_equal_length(now[name] - then[name], longer)._asdict()
+                for name in names
+            }
     return found
 
 
