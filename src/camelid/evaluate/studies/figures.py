@@ -81,7 +81,7 @@ def curve_panel(figure: Figure, curves: Sequence[tuple[str, Sequence[tuple[float
 
 
 def plane_panel(figure: Figure, across: Named, up: Named, factors: tuple[float, float]) -> Panel:
-    """A point an arm, joined in their order."""
+    """A point an arm."""
     points = [
         (name, _drawn(x, factors[0]), _drawn(y, factors[1])) for (name, x), (_, y) in zip(across, up, strict=True)
     ]
@@ -89,7 +89,6 @@ def plane_panel(figure: Figure, across: Named, up: Named, factors: tuple[float, 
     def draw(axes: Axes, theme: Theme) -> None:
         axes.set_xlim(limits([x[1] for _, x, _ in points], least=0.0))
         axes.set_ylim(limits([y[1] for _, _, y in points], least=0.0))
-        axes.plot([x[0] for _, x, _ in points], [y[0] for _, _, y in points], color=theme.muted, lw=1)
         for place, (name, (x, x_span), (y, y_span)) in enumerate(points):
             colour, marker = _look(place, theme)
             axes.plot(x_span, (y, y), color=colour, alpha=0.4, lw=1.2)
