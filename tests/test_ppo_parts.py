@@ -79,7 +79,7 @@ def test_the_gradient_of_ppo_ptx_is_the_sum_of_its_parts(tied_llama, pretraining
     ptx = gradients(policy)
 
     policy.forward_backward(rollouts, surrogate)
-    logged = mix.add_gradient(policy, 7, num_rollouts=2, count=count)
+    logged = mix.add_gradient(policy, 7, num_rows=2, count=count)
     for name, both in gradients(policy).items():
         expected = ppo[name] / count + 3.0 * ptx[name] / plain["count"]
         torch.testing.assert_close(both / count, expected, atol=1e-5 * expected.abs().max().item(), rtol=1e-4)

@@ -99,6 +99,18 @@ def test_a_list_of_tasks_goes_on_from_the_number_that_was_asked_for(file):
     assert text != Answerer(file).answer(prompt, seed=1) or len(ROWS) < 4
 
 
+def test_a_script_goes_on_with_the_recorded_conversation(tmp_path):
+    path = tmp_path / "talks.jsonl"
+    said = ["Why is the sky blue, and not green?", "Light scatters.", "Why?", "Short waves do."]
+    turns = [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(said)]
+    path.write_text(json.dumps({"messages": turns}) + "\n")
+    ask = f"Go on about this:\n\n{said[0]}\n\n[Human] Hello!\n[AI] Hi! What can I do for you?\n"
+    answerer = Answerer(path)
+    assert answerer.answer(ask) == f"[Human] {said[0]}\n[AI] {said[1]}\n[Human] {said[2]}\n[AI] {said[3]}"
+    assert answerer.answer(ask.replace("sky", "sea")) is None
+    assert answerer.answer(said[0]) == said[1]
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [

@@ -81,6 +81,9 @@ def train_sft(s: Any, reads: Reads, cost: Cost) -> Left:
         step, heads = 2 * s.batch_size * opening, openings * s.opening_tokens
         at = {"length": opening, "step_tokens": step, "checkpoint_every": every}
         cost.train(shape, s.model, openings * opening, with_head=heads, **at)
+    if "pretraining" in reads:
+        text = max(1.0, s.ptx.ratio * s.batch_size) * s.ptx.max_tokens * trained / s.batch_size
+        cost.train(shape, s.model, text, with_head=text, length=s.ptx.max_tokens, step_tokens=s.ptx.max_tokens)
     if s.held_out:
         held_out = 2 * s.held_out
         at_once = s.model.micro_batch_tokens

@@ -3,6 +3,8 @@
 A question is known by its own words: a request whose last message is a recorded question, or holds one, as a template
 that wraps instructions does, is answered with what was recorded. A request that ends as Alpaca's do, waiting for one
 more numbered task, is answered with a list of recorded tasks in that form: the same ones whenever it is asked again.
+A request that ends as Baize's do, with a greeting in a script of [Human] and [AI], is answered with the recorded
+conversation about the question that it holds, in that form.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from camelid.rows import Row, read_rows
 TASKS = 20
 """Alpaca asks for so many, the three that it shows among them."""
 WAITS_FOR_A_TASK = re.compile(r"(\d+)\. Instruction:\s*\Z")
+GOES_ON_WITH_A_SCRIPT = re.compile(r"^\[Human\] .*\n\[AI\] .*\s*\Z", re.MULTILINE)
 SHORTEST_HELD = 20
 """Characters of a recorded question below which being held in another text says nothing."""
 
@@ -40,7 +43,9 @@ class Answerer:
     """The rows of a file. Raises ValueError, with the place, for rows without question and answer."""
 
     def __init__(self, path: Path):
-        self.rows = [recorded for row in read_rows(path, "questions and answers") for recorded in _pairs(row)]
+        talks = [_pairs(row) for row in read_rows(path, "questions and answers")]
+        self.rows = [recorded for talk in talks for recorded in talk]
+        self._talk_of = {_plain(talk[0].question): talk for talk in talks if talk}
         self._by_question: defaultdict[str, list[Recorded]] = defaultdict(list)
         for recorded in self.rows:
             self._by_question[_plain(recorded.question)].append(recorded)
@@ -55,6 +60,8 @@ class Answerer:
             return self._tasks(asked, seed, int(waits[1]))
         plain = _plain(asked)
         held = plain if plain in self._by_question else next((q for q in self._longest_first if q in plain), "")
+        if GOES_ON_WITH_A_SCRIPT.search(asked):
+            return _script(self._talk_of[held]) if held in self._talk_of else None
         answers = self._by_question.get(held)
         return answers[seed % len(answers)].output if answers else None
 
@@ -68,6 +75,10 @@ class Answerer:
             for number, task in enumerate(chosen, first)
         ]
         return "###\n".join(written).removeprefix(f"{first}. Instruction:")
+
+
+def _script(talk: list[Recorded]) -> str:
+    return "\n".join(f"[Human] {said.question}\n[AI] {said.output}" for said in talk)
 
 
 def _plain(text: str) -> str:

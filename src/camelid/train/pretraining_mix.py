@@ -1,5 +1,6 @@
-"""PPO-ptx: text of pretraining, or of supervised fine-tuning, in every mini-batch of PPO, so that what the model could
-do before is not forgotten (Ouyang et al. 2022, arXiv:2203.02155, eq. 2 and appendix C.4)."""
+"""Text of pretraining, or of supervised fine-tuning, in every step beside what is learnt, so that what the model could
+do before is not forgotten: PPO-ptx (Ouyang et al. 2022, arXiv:2203.02155, eq. 2 and appendix C.4), and 10% in the
+fine-tuning before it."""
 
 from __future__ import annotations
 
@@ -20,14 +21,14 @@ from camelid.types import Conversation, iterate_json_lines, read_records
 
 
 class MixSettings(BaseModel):
-    """Text beside the rollouts, where the input pretraining is given."""
+    """Text in every step, where the input pretraining is given."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     coef: float = Field(default=27.8, ge=0)
-    """Weight of the text's mean loss a token beside PPO's; InstructGPT took 27.8."""
+    """Weight of the text's mean loss a token beside the step's own; InstructGPT took 27.8 beside PPO's."""
     ratio: float = Field(default=8.0, gt=0)
-    """Rows of text for each rollout of a mini-batch; InstructGPT took 8."""
+    """Rows of text for each row of the step, at least one a step; InstructGPT took 8 for each rollout."""
     max_tokens: int = Field(default=512, ge=8)
     """Documents are cut into rows of this length, conversations are cut at their end."""
 
@@ -40,13 +41,13 @@ class Mix:
         self.settings = settings
         self.seed = seed
 
-    def add_gradient(self, policy: Policy, step: int, num_rollouts: int, count: float) -> dict[str, float]:
-        """Add the gradient of text for optimizer step `step` (from 0), which trains on `num_rollouts` rollouts.
+    def add_gradient(self, policy: Policy, step: int, num_rows: int, count: float) -> dict[str, float]:
+        """Add the gradient of text for optimizer step `step` (from 0), which trains on `num_rows` rows of its own.
 
-        The step will divide all gradients by `count`, its number of completion tokens; afterwards that of the text is
-        coef times the gradient of its own mean loss a token. Returns that loss, in nats.
+        The step will divide all gradients by `count`, its number of trained tokens; afterwards that of the text is coef
+        times the gradient of its own mean loss a token. Returns that loss, in nats.
         """
-        size = max(1, round(self.settings.ratio * num_rollouts))
+        size = max(1, round(self.settings.ratio * num_rows))
         rows = [self.rows[i] for i in in_turn(len(self.rows), size, step, self.seed)]
         weight = self.settings.coef * count / sum(int(np.count_nonzero(row.loss_mask)) for row in rows)
 

@@ -1,7 +1,8 @@
 """Supervised fine-tuning: raise the likelihood of the assistant's turns in demonstrations.
 
-The same loop trains on written demonstrations and, in rejection sampling, on the policy's own best answers.
-Left out: mixing in pretraining text, packing over the context length (rows are packed into micro-batches, exactly).
+The same loop trains on written demonstrations and, in rejection sampling, on the policy's own best answers. With the
+input `pretraining` every step has text as well: Falcon-40B-Instruct took 5% of it, InstructGPT's start for PPO 10%.
+Left out: packing over the context length (rows are packed into micro-batches, exactly).
 
     camelid sft --model smollm2-135m --demonstrations rows.jsonl
 """
@@ -29,6 +30,7 @@ from camelid.models.rope import RopeScaling
 from camelid.models.too_long import Lengths, row_limit, without_oldest
 from camelid.runs import Run, derived_seed
 from camelid.train.common import RowSettings, batches, input_files, model_card, split
+from camelid.train.pretraining_mix import Mix, MixSettings, mix_rows
 from camelid.types import TRAIN_LAST, Conversation, read_records
 
 
@@ -57,6 +59,8 @@ class SftSettings(RowSettings):
     residual_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout of what the last layer adds to the residual stream; lower layers drop less, the first nothing. LIMA took
     0.3, and 0.2 for its smaller models (arXiv:2305.11206, section 3). Acts on training steps alone, whatever trains."""
+    ptx: MixSettings = MixSettings(coef=0.05, ratio=0.05)
+    """Text in every step, where the input pretraining is given: rows a demonstration, and its weight."""
     rope_scaling: RopeScaling = RopeScaling()
     """A longer context for long conversations (raise `max_tokens` too), in the config of the result as well."""
     held_out: int = Field(default=0, ge=0)
@@ -64,7 +68,7 @@ class SftSettings(RowSettings):
 
 
 def train_sft(run: Run) -> dict[str, Any]:
-    """Stage: `model`, `demonstrations` (one or several files of conversations) -> model/."""
+    """Stage: `model`, `demonstrations` (files of conversations), optional `pretraining` (text) -> model/."""
     s: SftSettings = run.settings
     policy = Policy.load_for_training(
         run.inputs["model"],
@@ -87,6 +91,10 @@ def train_sft(run: Run) -> dict[str, Any]:
     openings = batches(len(rows), 2 * s.batch_size, s.opening_epochs, derived_seed(s.seed, "openings"))
     steps = [[rows[i] for i in step] for step in batches(len(rows), s.batch_size, s.epochs, s.seed)]
     steps += [[opening(rows[i], s.opening_tokens) for i in step] for step in openings]
+    mix = None
+    if "pretraining" in run.inputs:
+        text = mix_rows(policy, list(input_files(run.inputs["pretraining"])), s.ptx)
+        mix = Mix(text, s.ptx, derived_seed(s.seed, "pretraining"))
     policy.compile_for(sum(len(row.ids) for step in steps for row in step))
     start = run.resume(policy.load_state)
     if start == 0 and held_out_rows:
@@ -95,6 +103,8 @@ def train_sft(run: Run) -> dict[str, Any]:
         for step in range(start, len(steps)):
             seeds = [derived_seed(s.seed, "residual dropout", step, place) for place in range(len(steps[step]))]
             metrics = policy.forward_backward(steps[step], loss, dropout_seeds=seeds)
+            if mix:
+                metrics |= mix.add_gradient(policy, step, len(steps[step]), metrics["count"])
             rate = s.learning_rate_at(step, len(steps))
             norm = policy.step(rate, metrics["count"])
             run.log(step + 1, **metrics, learning_rate=rate, gradient_norm=norm)
