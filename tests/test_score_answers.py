@@ -7,7 +7,15 @@ import json
 import numpy as np
 import pytest
 
-from camelid.evaluate.score_answers import ScoredAnswer, ScoreSettings, describe, gains, read_answers, score_answers
+from camelid.evaluate.score_answers import (
+    ScoredAnswer,
+    ScoreSettings,
+    describe,
+    gains,
+    judged_prompts,
+    read_answers,
+    score_answers,
+)
 from camelid.functional.best_of_n import expected_best_of_n, expected_second_score
 from camelid.models.model_settings import ModelSettings
 from camelid.models.optimizer import OptimizerSettings
@@ -82,6 +90,22 @@ def test_gains_are_taken_prompt_by_prompt():
         gains(after, before[:3], "before.jsonl")
 
 
+def test_at_equal_length_only_what_length_did_not_buy_is_gained():
+    """Four prompts: a point for each token more, and half a point besides."""
+    before = answers([[1], [2], [3], [4]], [[0]] * 4, [0] * 4)
+    longer = [2, 0, 5, 1]
+    after = answers([[b + 0.5 + m] for b, m in zip((1, 2, 3, 4), longer, strict=True)], [[0]] * 4, [0] * 4)
+    lengths = [m for m in longer for _ in range(2)]
+    after = [row.model_copy(update={"num_tokens": 3 + m}) for row, m in zip(after, lengths, strict=True)]
+    found = gains(after, before, "before.jsonl")["sampled"]
+    assert found["score"]["value"] == 2.5 and found["score_at_equal_length"]["value"] == pytest.approx(0.5)
+
+
+def test_reward_models_can_read_other_prompts_than_those_that_are_asked():
+    asked = [Prompt(id="a", prompt=user("Why? Be rude.")), Prompt(id="b", prompt=user("Who? Be rude."))]
+    assert judged_prompts(asked, None) == {"a": user("Why? Be rude."), "b": user("Who? Be rude.")}
+
+
 @pytest.fixture(scope="module")
 def files(tied_llama, tmp_path_factory):
     folder = tmp_path_factory.mktemp("inputs")
@@ -127,6 +151,20 @@ def test_a_model_is_asked_and_scored_and_goes_on_after_a_kill(files, tmp_path):
     assert read_manifest(path)["metrics"]["num_prompts"] == 1
     with pytest.raises(ValueError, match="none of the 7 prompts is tagged 'mild'"):
         execute([Stage("answers", score_answers, tagged[1], given)], tmp_path / "mild")
+    marked = [Prompt(id=f"q{n}", prompt=user(f"Question {n}? Be rude.")) for n in range(4)]
+    plain = [p.model_copy(update={"prompt": user(f"Question {n}?")}) for n, p in enumerate(marked)]
+    write_records(tmp_path / "marked.jsonl", marked)
+    write_records(tmp_path / "plain.jsonl", plain[:3])
+    given = files | {"prompts": tmp_path / "marked.jsonl", "judged": tmp_path / "plain.jsonl"}
+    with pytest.raises(ValueError, match=r"plain\.jsonl has no prompt q3, which is asked"):
+        execute([Stage("answers", score_answers, settings, given)], tmp_path / "missing")
+    write_records(tmp_path / "plain.jsonl", plain)
+    path = execute([Stage("answers", score_answers, settings, given)], tmp_path / "judged")["answers"]
+    rows = read_answers(path / "answers.jsonl")
+    judge = RewardModel.load(files["reward_model"], FLOAT)
+    asked = {p.id: p.prompt for p in plain}
+    scores = judge.score([judge.row(asked[row.prompt_id], row.text or " ") for row in rows])
+    assert [row.score for row in rows] == pytest.approx(scores.tolist(), abs=1e-5)
     alone = {name: value for name, value in files.items() if name != "second_reward_model"}
     path = execute([Stage("answers", score_answers, settings, alone)], tmp_path / "alone")["answers"]
     results = json.loads((path / "results.json").read_text())
