@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
         print_json({"run": str(root), "report": str(report) if report.exists() else None, "stages": places})
     else:
         print(report if report.exists() else root)
-    if newest_model(root):
+    if arguments.kind == "recipe" and newest_model(root):
         say(f"chat with the result: camelid chat {root}")
     return 0
 
