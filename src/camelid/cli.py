@@ -189,6 +189,10 @@ def _add_data(commands: Any) -> None:
 
 
 def _add_sieves(data: Any) -> None:
+    report = _command(data, "report", "data_report:report", "a page: sources, lengths, topics, near copies", json=True)
+    report.add_argument("files", nargs="+", metavar="FILE", help="conversations in any known format")
+    report.add_argument("--out", default="data-report", metavar="FOLDER", help="where the page goes")
+    report.add_argument("--topics", type=int, default=12, help="clusters of the map (default: 12)")
     novelty = _command(data, "novelty", "data_novelty:novelty", "instructions that nearly repeat another", json=True)
     novelty.add_argument("files", nargs="+", metavar="FILE", help="rows with instructions, in any container")
     novelty.add_argument("--threshold", type=float, default=0.7, help="ROUGE-L above which two are near copies")

@@ -14,12 +14,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .root_verbs import ENDS, NO_VERBS
 from .words import words_of
 
 Points = NDArray[np.float64]
 MOST_WORDS = 20_000
 OVERSAMPLED = 10
 POWER_ITERATIONS = 2
+GRAMMAR = ENDS | NO_VERBS
+"""Words that tell no subject."""
 STOP_SHARE = 0.5
 """A word that stands in a larger share of the texts tells none of them apart."""
 
@@ -47,7 +50,7 @@ def text_space(texts: Sequence[str]) -> TextSpace:
     counts = [Counter(words_of(text)) for text in texts]
     frequency = Counter(word for text in counts for word in text)
     limit = max(2.0, STOP_SHARE * len(texts))
-    words = [word for word, n in frequency.most_common() if 1 < n <= limit and not word.isdigit()][:MOST_WORDS]
+    words = [word for word, n in frequency.most_common() if 1 < n <= limit and _tells(word)][:MOST_WORDS]
     if not words:
         raise ValueError(f"the {len(texts)} texts share no word that tells them apart")
     index = {word: i for i, word in enumerate(words)}
@@ -71,6 +74,10 @@ def leading_directions(space: TextSpace, dimensions: int, seed: int = 0) -> Poin
     u, sizes, vectors = np.linalg.svd(space.transposed_times(q).T, full_matrices=False)
     signs = np.sign(vectors[np.arange(len(vectors)), np.abs(vectors).argmax(1)])
     return (q @ u * sizes * signs)[:, :d]
+
+
+def _tells(word: str) -> bool:
+    return word not in GRAMMAR and not word.isdigit()
 
 
 def _product(
