@@ -10,13 +10,19 @@ from __future__ import annotations
 import re
 
 POLITE = frozenset({"please", "kindly", "now", "then", "first", "also", "just"})
-NO_VERBS = frozenset(
-    ["what", "who", "whom", "whose", "which", "when", "where", "why", "how", "is", "are", "am", "was", "were", "do", "does", "did", "can", "could", "will", "would", "shall", "should", "may", "might", "must", "have", "has", "had", "if", "given", "in", "on", "at", "for", "from", "with", "the", "a", "an", "this", "that", "these", "those", "there", "it", "i", "you", "he", "she", "we", "they", "my", "your", "his", "her", "our", "their", "as", "of", "to", "and", "or", "but", "not", "no", "yes", "all", "some", "any", "each", "suppose", "assume", "imagine", "let", "hello", "hi", "hey", "dear"]
-)
+_NO_VERBS = """
+what who whom whose which when where why how is are am was were do does did can could will would shall should
+may might must have has had if given in on at for from with the a an this that these those there it i you he she
+we they my your his her our their as of to and or but not no yes all some any each suppose assume imagine let
+hello hi hey dear
+"""
+NO_VERBS = frozenset(_NO_VERBS.split())
 """Words that begin questions, statements and greetings."""
-ENDS = frozenset(
-    ["of", "about", "for", "to", "from", "in", "on", "at", "with", "by", "into", "that", "which", "who", "whose", "where", "when", "while", "as", "and", "or", "but", "so", "than", "using", "based", "between", "among", "without", "within", "including", "such", "if", "because", "how", "why", "what", "whether", "over", "under", "after", "before"]
-)
+_ENDS = """
+of about for to from in on at with by into that which who whose where when while as and or but so than using
+based between among without within including such if because how why what whether over under after before
+"""
+ENDS = frozenset(_ENDS.split())
 """Words before which a noun phrase ends."""
 PARTICLES = frozenset({"up", "out", "down", "off", "me", "us", "you", "him", "them"})
 DETERMINERS = frozenset({"a", "an", "the", "this", "these", "my", "your", "any", "some", "each", "all"})
