@@ -22,6 +22,8 @@ STAGES = {
     "explanation-traces": "camelid.collect.explanations.stage:explanation_traces",
     "rationales": "camelid.collect.explanations.rationales:rationale_targets",
     "hindsight": "camelid.collect.hindsight:hindsight",
+    "self-instruct": "camelid.collect.self_instruct.stage:self_instruct",
+    "evol-instruct": "camelid.collect.evol_instruct.stage:evol_instruct",
     "self-chat": "camelid.collect.self_chat:self_chat",
     "self-distillation": "camelid.collect.self_distillation:self_distillation",
     "ghost-attention": "camelid.collect.ghost_attention:ghost_attention",
