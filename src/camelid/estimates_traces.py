@@ -8,7 +8,6 @@ from typing import Any
 from camelid.costs import Cost
 from camelid.expected import Left, Reads, Rows
 from camelid.models.sampling import Sampling
-from camelid.models.teacher import Decoding
 
 DATA_SECONDS = 0.2
 """Reading, checking and writing some hundred rows."""
@@ -32,7 +31,7 @@ def explanation_traces(s: Any, reads: Reads, cost: Cost) -> Left:
     cost.seconds += DATA_SECONDS
     prompts = reads.rows("prompts").first(s.max_prompts)
     asked = prompts._replace(number=s.share * prompts.number, prompt_tokens=prompts.prompt_tokens + SYSTEM_TOKENS)
-    _ask_here(reads, cost, asked, s.decoding)
+    ask_teacher(s, reads, cost, asked)
     return {"demonstrations.jsonl": asked._replace(answer_tokens=float(s.decoding.max_tokens))}
 
 
@@ -59,7 +58,7 @@ def self_chat(s: Any, reads: Reads, cost: Cost) -> Left:
     cost.seconds += DATA_SECONDS
     seeds = reads.rows("seeds").first(s.max_seeds)
     asked = seeds._replace(number=s.chats * seeds.number, prompt_tokens=seeds.prompt_tokens + SCRIPT_TOKENS)
-    _ask_here(reads, cost, asked, s.decoding)
+    ask_teacher(s, reads, cost, asked)
     length = s.decoding.max_tokens / 2
     return {"demonstrations.jsonl": Rows(asked.number, length * 2 / 3, length / 3)}
 
@@ -101,19 +100,21 @@ def self_distillation(s: Any, reads: Reads, cost: Cost) -> Left:
     calls = max(prompts.number / s.prompts_a_chunk, 1)
     cost.sample(shape, s.sampling, prompts.number, prompts.prompt_tokens, copies=s.num_samples, calls=calls)
     cost.unload()
-    _ask_here(reads, cost, prompts._replace(prompt_tokens=prompts.prompt_tokens + s.num_samples * new), s.decoding)
+    ask_teacher(s, reads, cost, prompts._replace(prompt_tokens=prompts.prompt_tokens + s.num_samples * new))
     best = prompts._replace(answer_tokens=float(new), answers=1.0)
     return {"demonstrations.jsonl": best, "rankings.jsonl": best._replace(answers=float(s.num_samples))}
 
 
-def _ask_here(reads: Reads, cost: Cost, asked: Rows, decoding: Decoding) -> None:
-    """A teacher on this machine; a server's time is not known and counted as none."""
+def ask_teacher(s: Any, reads: Reads, cost: Cost, asked: Rows) -> None:
+    """Each question once: of a teacher on this machine, of recorded answers, which cost nothing, or of a server."""
     if "teacher" in reads:
         shape = reads.shape("teacher")
         cost.load(shape)
-        sampling = Sampling(max_new_tokens=decoding.max_tokens)
+        sampling = Sampling(max_new_tokens=s.decoding.max_tokens)
         cost.sample(shape, sampling, asked.number, asked.prompt_tokens)
         cost.unload()
+    elif not s.teacher.replay:
+        cost.ask(s.teacher.server, asked.number, asked.prompt_tokens, s.decoding.max_tokens)
 
 
 TABLE: dict[str, Callable[[Any, Reads, Cost], Left]] = {
