@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from camelid.costs import Cost
+from camelid.estimates_traces import ask_teacher
 from camelid.expected import Left, Reads, Rows
 
 READ_TOKENS_A_SECOND = 1.5e6
@@ -15,6 +16,8 @@ HASHED_TOKENS_A_SECOND = 4e5
 COMPARED_TOKENS_A_SECOND = 5e5
 """With evaluation sets, by words."""
 SIFTED_TOKENS_A_SECOND = 3e5
+GRADING_TOKENS = 90
+"""What a teacher is told before it grades."""
 LANGUAGE_SECONDS = 1.5e-3
 """A row's language."""
 
@@ -56,7 +59,7 @@ def select_rows(s: Any, reads: Reads, cost: Cost) -> Left:
 
 
 def grade_rows(s: Any, reads: Reads, cost: Cost) -> Left:
-    """Every row is taken to be graded; a teacher's time is its own."""
+    """Every row is taken to be graded."""
     rows = reads.rows("rows")
     if "model" in reads:
         shape, answers = reads.shape("model"), rows.number * rows.answer_tokens
@@ -67,6 +70,8 @@ def grade_rows(s: Any, reads: Reads, cost: Cost) -> Left:
         judge = reads.shape("reward_model")
         cost.load(judge)
         cost.score(judge, rows.number * _tokens(rows), at_once=s.model.micro_batch_tokens)
+    if s.by_teacher:
+        ask_teacher(s, reads, cost, rows._replace(prompt_tokens=_tokens(rows) + GRADING_TOKENS, answer_tokens=0.0))
     return {"rows.jsonl": rows, "grades.jsonl": rows}
 
 

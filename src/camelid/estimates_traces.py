@@ -8,6 +8,7 @@ from typing import Any
 from camelid.costs import Cost
 from camelid.expected import Left, Reads, Rows
 from camelid.models.sampling import Sampling
+from camelid.models.teacher import Decoding
 
 DATA_SECONDS = 0.2
 """Reading, checking and writing some hundred rows."""
@@ -68,12 +69,12 @@ def self_instruct(s: Any, reads: Reads, cost: Cost) -> Left:
     cost.seconds += DATA_SECONDS
     number = float(s.num_instructions)
     if s.variant == "alpaca":
-        _ask_here(reads, cost, Rows(number / KEPT_A_LIST, LIST_TOKENS), s.alpaca.listing)
+        ask_teacher(s, reads, cost, Rows(number / KEPT_A_LIST, LIST_TOKENS), s.alpaca.listing)
         answer = s.alpaca.listing.max_tokens / (2 * KEPT_A_LIST)
         return {"demonstrations.jsonl": Rows(number, answer, answer)}
-    _ask_here(reads, cost, Rows(number / KEPT_A_REQUEST, SHOWN_TOKENS), s.davinci.instructions)
-    _ask_here(reads, cost, Rows(number, SHOWN_KINDS_TOKENS), s.davinci.kinds)
-    _ask_here(reads, cost, Rows(number, SHOWN_KINDS_TOKENS), s.davinci.examples)
+    ask_teacher(s, reads, cost, Rows(number / KEPT_A_REQUEST, SHOWN_TOKENS), s.davinci.instructions)
+    ask_teacher(s, reads, cost, Rows(number, SHOWN_KINDS_TOKENS), s.davinci.kinds)
+    ask_teacher(s, reads, cost, Rows(number, SHOWN_KINDS_TOKENS), s.davinci.examples)
     length = s.davinci.examples.max_tokens / 2
     return {"demonstrations.jsonl": Rows(number, length, length)}
 
@@ -85,10 +86,10 @@ def evol_instruct(s: Any, reads: Reads, cost: Cost) -> Left:
     number = s.rounds * prompts.number
     length = prompts.prompt_tokens + EVOLVED_TOKENS * s.rounds / 2
     asked = Rows(number, length + EVOLVING_TOKENS)
-    _ask_here(reads, cost, asked, s.evolving)
-    _ask_here(reads, cost, asked._replace(prompt_tokens=2 * length + EVOLVING_TOKENS), s.judging)
+    ask_teacher(s, reads, cost, asked, s.evolving)
+    ask_teacher(s, reads, cost, asked._replace(prompt_tokens=2 * length + EVOLVING_TOKENS), s.judging)
     answered = Rows(number, length + EVOLVED_TOKENS)
-    _ask_here(reads, cost, answered, s.answering)
+    ask_teacher(s, reads, cost, answered, s.answering)
     return {"demonstrations.jsonl": answered._replace(answer_tokens=float(s.answering.max_tokens))}
 
 
@@ -105,16 +106,17 @@ def self_distillation(s: Any, reads: Reads, cost: Cost) -> Left:
     return {"demonstrations.jsonl": best, "rankings.jsonl": best._replace(answers=float(s.num_samples))}
 
 
-def ask_teacher(s: Any, reads: Reads, cost: Cost, asked: Rows) -> None:
-    """Each question once: of a teacher on this machine, of recorded answers, which cost nothing, or of a server."""
+def ask_teacher(s: Any, reads: Reads, cost: Cost, asked: Rows, decoding: Decoding | None = None) -> None:
+    """Each question once, answered as `decoding` or the setting of that name says: of a teacher on this machine, of recorded answers, which cost nothing, or of a server."""
+    most = (decoding or s.decoding).max_tokens
     if "teacher" in reads:
         shape = reads.shape("teacher")
         cost.load(shape)
-        sampling = Sampling(max_new_tokens=s.decoding.max_tokens)
+        sampling = Sampling(max_new_tokens=most)
         cost.sample(shape, sampling, asked.number, asked.prompt_tokens)
         cost.unload()
     elif not s.teacher.replay:
-        cost.ask(s.teacher.server, asked.number, asked.prompt_tokens, s.decoding.max_tokens)
+        cost.ask(s.teacher.server, asked.number, asked.prompt_tokens, most)
 
 
 TABLE: dict[str, Callable[[Any, Reads, Cost], Left]] = {

@@ -134,7 +134,7 @@ def _grades(run: Run, rows: Sequence[Conversation], numbers: list[Numbers], asid
     questions = [Question(row.id, (Message(role="user", content=_asked(row)),)) for row in rows]
     with closing(Teacher.of(run, s.teacher)) as teacher, run.progress("grades", len(rows)) as tick:
         said = teacher.ask(questions, s.decoding, wrong=_no_grade, tick=tick)
-        spent = teacher.spent()
+        spent = teacher.spent() | teacher.spent_a_row(sum(not one.set_aside for one in said))
     for i, answer in enumerate(said):
         if answer.set_aside:
             aside.setdefault(i, answer.set_aside)

@@ -191,8 +191,9 @@ def data_row(manifest: Manifest) -> dict[str, Any]:
 def teacher_row(manifest: Manifest) -> dict[str, Any]:
     """What a stage's teacher was asked, and what each row that was kept took."""
     metrics = manifest["metrics"]
-    names = ("asked", "kept", "tokens_a_row", "usd_a_row")
-    return {"name": manifest["stage"].removeprefix("data/")} | {name: metrics.get(name) for name in names}
+    asked = metrics.get("asked", metrics.get("requests_for_instructions"))
+    found = {name: metrics.get(name) for name in ("kept", "tokens_a_row", "usd_a_row")}
+    return {"name": manifest["stage"].removeprefix("data/"), "asked": asked} | found
 
 
 def describe_machine(machine: dict[str, Any]) -> str:
