@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from camelid.cli import main
-from camelid.curate.filters import count_reasons, unfit
 from camelid.curate.instructions import Instruction, distinct, instruction_of
+from camelid.functional.instruction_filters import count_reasons, unfit
 from camelid.functional.near_copies import near_copies
 from camelid.functional.rouge import rouge_l, rouge_words
 from real_data import DATA, needs_data

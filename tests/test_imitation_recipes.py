@@ -14,7 +14,8 @@ from camelid.runs import Output, execute, function_name, read_manifest
 from camelid.types import Conversation, read_records
 from tiny import write_tiny_llama
 
-NAMES = ("vicuna", "koala", "baize", "falcon-instruct", "mpt-instruct", "mpt-chat", "orca", "lima")
+NAMES = ("alpaca", "gpt4all", "vicuna", "koala", "baize", "falcon-instruct", "mpt-instruct", "mpt-chat", "orca", "lima")
+TOPICS = ("colours", "animals", "rivers")
 TINY = {
     "sft.model.precision": "float32",
     "sft.model.lora_rank": 2,
@@ -47,7 +48,8 @@ def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     for place, name in enumerate(("alpaca_random_9k", "alpaca_claude_t45", "dolly_3k", "lima")):
         rows = [
-            {"instruction": f"Name {n} colours of set {place}.", "input": "", "output": f"Red {n}."} for n in range(30)
+            {"instruction": f"Name {n} {TOPICS[n % 3]} of set {place}.", "input": "", "output": f"Red {n}."}
+            for n in range(30)
         ]
         write(folder / f"conversations/{name}.json", rows)
     asked = [f"Tell me about thing number {n}, please." for n in range(24)]
@@ -56,7 +58,7 @@ def data(tmp_path_factory):
     talk = "\n\nHuman: May I take number {}?\n\nAssistant: {}"
     pairs = [{"chosen": talk.format(n, "No."), "rejected": talk.format(n, "Yes.")} for n in range(20)]
     write(folder / "preferences/hh_harmless_1800.jsonl", pairs)
-    write(folder / "prompts/lima_test_300.jsonl", [{"prompt": f"Name {n} colours of set 3."} for n in range(3)])
+    write(folder / "prompts/lima_test_300.jsonl", [{"prompt": f"Name {n} {TOPICS[n % 3]} of set 3."} for n in range(3)])
     write(folder / "pretraining/c4_demo.jsonl", [{"text": f"A page about number {n}. " * 8} for n in range(20)])
     items = [{"query": f"Question: is {n} even?", "choices": ["yes", "no"], "gold": n % 2} for n in range(6)]
     write(folder / "benchmarks/arc_easy.jsonl", items)
@@ -79,6 +81,11 @@ def planned(name: str, model: Path, data: Path, tiny: bool):
     changes = {"start_model": model, "folder": data} | (TINY if tiny else {})
     if name in ("koala", "mpt-chat", "mpt-instruct"):
         changes["preferences"] = '["preferences/hh_harmless_1800.jsonl"]'
+    if tiny and name == "alpaca":
+        replayed = data / "conversations/alpaca_random_9k.json"
+        changes |= {"collect.teacher.replay": replayed, "collect.num_instructions": 12, "collect.threshold": 0.95}
+    if tiny and name == "gpt4all":
+        changes |= {"clusters.clusters": 3, "clusters.exclude": "[2]", "repeats.near.threshold": 1}
     if tiny and name in ("baize", "falcon-instruct"):
         changes["self_chat.teacher.replay"] = data / "teachers/baize-v2-7b.json"
     if tiny and name == "falcon-instruct":

@@ -8,6 +8,7 @@ from typing import Any
 from camelid.costs import Cost
 from camelid.expected import Left, Reads, Rows
 from camelid.models.sampling import Sampling
+from camelid.models.teacher import Decoding
 
 DATA_SECONDS = 0.2
 """Reading, checking and writing some hundred rows."""
@@ -15,6 +16,14 @@ SYSTEM_TOKENS = 30
 """A system message that asks for an explanation."""
 SCRIPT_TOKENS = 150
 """What a teacher is told before it talks with itself."""
+LIST_TOKENS, SHOWN_TOKENS, SHOWN_KINDS_TOKENS = 600, 250, 700
+"""Of a request: three whole tasks and what is wanted, eight instructions, tasks with their kinds or instances."""
+KEPT_A_LIST, KEPT_A_REQUEST = 10.0, 4.0
+"""New instructions of one reply that all filters let through, of 16 and 7: guesses, of which a run's metrics tell."""
+EVOLVING_TOKENS = 150
+"""Words around an instruction that is evolved."""
+EVOLVED_TOKENS = 20
+"""By which an instruction grows in a round, as it is told to."""
 TARGETS = ("answer", "rationale", "explained")
 
 
@@ -55,6 +64,35 @@ def self_chat(s: Any, reads: Reads, cost: Cost) -> Left:
     return {"demonstrations.jsonl": Rows(asked.number, length * 2 / 3, length / 3)}
 
 
+def self_instruct(s: Any, reads: Reads, cost: Cost) -> Left:
+    """Every reply is taken to be as long as it may be; a task has one instance. Seeds are read, not counted."""
+    cost.seconds += DATA_SECONDS
+    number = float(s.num_instructions)
+    if s.variant == "alpaca":
+        ask_teacher(s, reads, cost, Rows(number / KEPT_A_LIST, LIST_TOKENS), s.alpaca.listing)
+        answer = s.alpaca.listing.max_tokens / (2 * KEPT_A_LIST)
+        return {"demonstrations.jsonl": Rows(number, answer, answer)}
+    ask_teacher(s, reads, cost, Rows(number / KEPT_A_REQUEST, SHOWN_TOKENS), s.davinci.instructions)
+    ask_teacher(s, reads, cost, Rows(number, SHOWN_KINDS_TOKENS), s.davinci.kinds)
+    ask_teacher(s, reads, cost, Rows(number, SHOWN_KINDS_TOKENS), s.davinci.examples)
+    length = s.davinci.examples.max_tokens / 2
+    return {"demonstrations.jsonl": Rows(number, length, length)}
+
+
+def evol_instruct(s: Any, reads: Reads, cost: Cost) -> Left:
+    """No evolution is taken to fail."""
+    cost.seconds += DATA_SECONDS
+    prompts = reads.rows("prompts").first(s.max_prompts)
+    number = s.rounds * prompts.number
+    length = prompts.prompt_tokens + EVOLVED_TOKENS * s.rounds / 2
+    asked = Rows(number, length + EVOLVING_TOKENS)
+    ask_teacher(s, reads, cost, asked, s.evolving)
+    ask_teacher(s, reads, cost, asked._replace(prompt_tokens=2 * length + EVOLVING_TOKENS), s.judging)
+    answered = Rows(number, length + EVOLVED_TOKENS)
+    ask_teacher(s, reads, cost, answered, s.answering)
+    return {"demonstrations.jsonl": answered._replace(answer_tokens=float(s.answering.max_tokens))}
+
+
 def self_distillation(s: Any, reads: Reads, cost: Cost) -> Left:
     """All answers are taken to differ, and every verdict to be an order."""
     shape, prompts = reads.shape("model"), reads.rows("prompts").first(s.max_prompts)
@@ -68,21 +106,24 @@ def self_distillation(s: Any, reads: Reads, cost: Cost) -> Left:
     return {"demonstrations.jsonl": best, "rankings.jsonl": best._replace(answers=float(s.num_samples))}
 
 
-def ask_teacher(s: Any, reads: Reads, cost: Cost, asked: Rows) -> None:
-    """Each question once: of a teacher on this machine, of recorded answers, which cost nothing, or of a server."""
+def ask_teacher(s: Any, reads: Reads, cost: Cost, asked: Rows, decoding: Decoding | None = None) -> None:
+    """Each question once, answered as `decoding` or the setting of that name says: of a teacher on this machine, of recorded answers, which cost nothing, or of a server."""
+    most = (decoding or s.decoding).max_tokens
     if "teacher" in reads:
         shape = reads.shape("teacher")
         cost.load(shape)
-        sampling = Sampling(max_new_tokens=s.decoding.max_tokens)
+        sampling = Sampling(max_new_tokens=most)
         cost.sample(shape, sampling, asked.number, asked.prompt_tokens)
         cost.unload()
     elif not s.teacher.replay:
-        cost.ask(s.teacher.server, asked.number, asked.prompt_tokens, s.decoding.max_tokens)
+        cost.ask(s.teacher.server, asked.number, asked.prompt_tokens, most)
 
 
 TABLE: dict[str, Callable[[Any, Reads, Cost], Left]] = {
     "camelid.collect.explanations.stage.explanation_traces": explanation_traces,
     "camelid.collect.explanations.rationales.rationale_targets": rationale_targets,
+    "camelid.collect.self_instruct.stage.self_instruct": self_instruct,
+    "camelid.collect.evol_instruct.stage.evol_instruct": evol_instruct,
     "camelid.collect.self_chat.self_chat": self_chat,
     "camelid.collect.self_distillation.self_distillation": self_distillation,
     "camelid.collect.hindsight.hindsight": hindsight,

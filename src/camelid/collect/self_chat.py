@@ -98,7 +98,7 @@ def self_chat(run: Run) -> dict[str, Any]:
             )
             rows[row.id], made[row.id] = row, answer
         teacher.write_provenance(run, made, template="self-chat", decoding=s.decoding)
-        spent = teacher.spent()
+        spent = teacher.spent() | teacher.spent_a_row(len(rows))
     write_json_lines(run.path / "set_aside.jsonl", aside)
     write_records(run.path / "demonstrations.jsonl", rows.values())
     pairs = sum(len(row.messages) // 2 for row in rows.values())

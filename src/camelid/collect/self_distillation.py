@@ -114,7 +114,7 @@ def self_distillation(run: Run) -> dict[str, Any]:
                 rankings.append(ranking)
                 made[row.id] = said
         teacher.write_provenance(run, made, template="order of answers", decoding=s.decoding)
-        spent = teacher.spent()
+        spent = teacher.spent() | teacher.spent_a_row(len(best))
     write_json_lines(run.path / "set_aside.jsonl", aside)
     write_records(run.path / "rankings.jsonl", rankings)
     write_records(run.path / "demonstrations.jsonl", best)

@@ -10,8 +10,8 @@ from typing import Any
 
 from camelid.collect.files import raw_rows, write_rows
 from camelid.commands import print_json, say
-from camelid.curate.filters import count_reasons, unfit
 from camelid.curate.instructions import Instruction, distinct, instruction_of
+from camelid.functional.instruction_filters import count_reasons, unfit
 from camelid.functional.near_copies import NearCopy, near_copies
 from camelid.functional.rouge import rouge_words
 from camelid.progress import progress

@@ -7,14 +7,18 @@ first; when the collection has doubled, words are ordered by frequency anew.
 
     pool = NearIndex([rouge_words(text) for text in seeds])
     if not pool.find(words):    # the places and scores of near copies
+        print(pool.most_similar(words, 10))
         pool.add(words)
 """
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
+
+import numpy as np
 
 from .near_copies import check_threshold, occurrences, shortest_partner, words_needed
 from .rouge import lcs_length
@@ -35,7 +39,12 @@ class NearIndex:
 
     def __init__(self, texts: Iterable[Sequence[str]] = (), threshold: float = 0.7):
         self.threshold = check_threshold(threshold)
-        self._texts: list[Sequence[str]] = list(texts)
+        self._texts: list[Sequence[str]] = []
+        self._lengths = array("i")
+        self._with_word: defaultdict[tuple[str, int], array[int]] = defaultdict(lambda: array("i"))
+        """Where each word occurs so many times, for `most_similar`."""
+        for words in texts:
+            self._list(words)
         self._order_anew()
 
     def __len__(self) -> int:
@@ -43,7 +52,7 @@ class NearIndex:
 
     def add(self, words: Sequence[str]) -> int:
         """Take a text in; its place."""
-        self._texts.append(words)
+        self._list(words)
         if len(self._texts) >= self._ordered_up_to:
             self._order_anew()
         else:
@@ -64,6 +73,31 @@ class NearIndex:
                 if common >= needed:
                     found.append(Near(i, 2 * common / (length + len(other))))
         return sorted(found)
+
+    def most_similar(self, words: Sequence[str], number: int) -> list[Near]:
+        """The `number` texts with the highest ROUGE-L, whatever the threshold, from the highest; of equals the earlier.
+
+        Texts with no common word are none. Exact: twice the common words over all words bounds ROUGE-L from above, and
+        texts are compared from the highest bound down, until none that is left can be among them.
+        """
+        places = [self._with_word[o] for o in occurrences(words) if o in self._with_word]
+        if not places:
+            return []
+        common = np.bincount(np.concatenate([np.frombuffer(p, np.int32) for p in places]), minlength=len(self))
+        bounds = 2 * common / (len(words) + np.frombuffer(self._lengths, np.int32))
+        found: list[tuple[float, int]] = []
+        for i in np.argsort(-bounds, kind="stable").tolist():
+            if not common[i] or (len(found) == number and bounds[i] < found[-1][0]):
+                break
+            score = 2 * lcs_length(words, self._texts[i]) / (len(words) + len(self._texts[i]))
+            found = sorted([*found, (score, i)], key=lambda one: (-one[0], one[1]))[:number]
+        return [Near(i, score) for score, i in found]
+
+    def _list(self, words: Sequence[str]) -> None:
+        for occurrence in occurrences(words):
+            self._with_word[occurrence].append(len(self._texts))
+        self._texts.append(words)
+        self._lengths.append(len(words))
 
     def _order_anew(self) -> None:
         self._ordered_up_to = 2 * max(len(self._texts), FEWEST)

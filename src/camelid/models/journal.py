@@ -14,7 +14,7 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,12 @@ class Journal:
             "select coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0) from requests"
         )
         return prompt, completion
+
+    def tokens_of(self, keys: Iterable[str]) -> tuple[float, float]:
+        """The same of these requests."""
+        words = "select prompt_tokens, completion_tokens from requests where key = ?"
+        found = [row for key in keys for row in self._run(words, key)]
+        return sum(prompt for prompt, _ in found), sum(completion for _, completion in found)
 
     def counts(self) -> tuple[int, int]:
         """Requests, and those of them with a good answer."""

@@ -141,6 +141,7 @@ class Teacher:
         self, settings: TeacherSettings, name: str, answers: Answers, close: Callable[[], None] = lambda: None
     ):
         self.settings, self.name, self.answers, self.close = settings, name, answers, close
+        self._asked: set[str] = set()
 
     @classmethod
     def of(cls, run: Run, settings: TeacherSettings) -> Teacher:
@@ -213,6 +214,7 @@ class Teacher:
         wrong: Callable[[Said], str],
     ) -> Said:
         request = self.answers.key(self._body(question, turn, decoding))
+        self._asked.add(request)
         if asked.found is None:
             return Said("", "", f"no answer: {asked.rejected}", request=request)
         found = asked.found
@@ -220,8 +222,19 @@ class Teacher:
         why = wrong(said)
         return said._replace(text="", set_aside=why) if why else said
 
-    def write_provenance(self, run: Run, made: Mapping[str, Said], *, template: str, decoding: Decoding) -> None:
-        """provenance.jsonl: where each row comes from, by its id. `template` names the form of the question."""
+    def write_provenance(
+        self,
+        run: Run,
+        made: Mapping[str, Said],
+        *,
+        template: str,
+        decoding: Decoding,
+        notes: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        """provenance.jsonl: where each row comes from, by its id. `template` names the form of the question.
+
+        `notes`: more about a row, or what differs from the others.
+        """
         same = {"teacher": self.name, "terms": self.settings.terms, "template": template}
         rows = [
             {
@@ -231,6 +244,7 @@ class Teacher:
                 "decoding": decoding.model_dump(),
                 "request": said.request,
                 "answered_at": self._time(said.request),
+                **(notes or {}).get(row, {}),
             }
             for row, said in made.items()
         ]
@@ -250,6 +264,21 @@ class Teacher:
         spent["teacher_completion_tokens"] = completion
         usd = self.answers.spending.usd if isinstance(self.answers, Server) else None
         return spent | ({} if usd is None else {"teacher_usd": usd})
+
+    def spent_a_row(self, rows: int) -> dict[str, float]:
+        """Tokens and dollars for each of `rows` rows that were kept, of all that was asked for them.
+
+        What the journal answered counts, as do repetitions and what was set aside; what others asked does not.
+        """
+        server = self.answers if isinstance(self.answers, Server) else None
+        if self.answers.journal is not None:
+            tokens = self.answers.journal.tokens_of(self._asked)
+        else:
+            tokens = server.spending.tokens if server else (0.0, 0.0)
+        if not rows:
+            return {}
+        price = server.spending.price if server else None
+        return {"tokens_a_row": sum(tokens) / rows} | ({"usd_a_row": price.of(*tokens) / rows} if price else {})
 
 
 def _as_name(model: str) -> str:

@@ -75,7 +75,7 @@ def explanation_traces(run: Run) -> dict[str, Any]:
         rows = [as_demonstration(one, answer, teacher.name) for one, answer in answered]
         made = {row.id: answer for row, (_, answer) in zip(rows, answered, strict=True)}
         teacher.write_provenance(run, made, template=f"system messages of {known.source}", decoding=s.decoding)
-        spent = teacher.spent()
+        spent = teacher.spent() | teacher.spent_a_row(len(rows))
     aside = [(one, answer) for one, answer in zip(asked, said, strict=True) if answer.set_aside]
     write_json_lines(
         run.path / "set_aside.jsonl",

@@ -2,7 +2,7 @@
 
 Source: Wang et al. 2023 (arXiv:2212.10560, section 2.2) and the code of yizhongw/self-instruct and
 tatsu-lab/stanford_alpaca, which say more than the paper. Left out: novelty against other instructions, for
-which see `functional/near_copies.py`.
+which see `near_copies.py`.
 
     reason = unfit("Draw a map of Europe.")    # "blacklist: map"
 """
