@@ -34,6 +34,7 @@ bench: $(VENV)/installed-bench
 	-test -e $(VENV)-vllm/installed && $(BENCH)/sampling.py --against vllm --peer-python $(VENV)-vllm/bin/python \
 		--data $(DATA)/conversations/lima.json --out benchmarks/results
 	-$(BENCH)/tasks.py --data $(DATA) --precision checked --out benchmarks/results
+	-$(BENCH)/teacher.py --out benchmarks/results
 	-$(BENCH)/attention.py
 	-$(BENCH)/against_trl_losses.py
 
