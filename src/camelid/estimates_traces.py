@@ -107,8 +107,10 @@ def self_distillation(s: Any, reads: Reads, cost: Cost) -> Left:
 
 
 def ask_teacher(s: Any, reads: Reads, cost: Cost, asked: Rows, decoding: Decoding | None = None) -> None:
-    """Each question once, answered as `decoding` says, or the setting of that name: by a teacher on this machine, by
-    recorded answers, which cost nothing, or by a server."""
+    """Each question once: of a teacher on this machine, of recorded answers, which cost nothing, or of a server.
+
+    Answered as `decoding` says, or the stage's setting of that name.
+    """
     most = (decoding or s.decoding).max_tokens
     if "teacher" in reads:
         shape = reads.shape("teacher")
