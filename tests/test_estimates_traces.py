@@ -6,11 +6,13 @@ import pytest
 
 pytest.importorskip("transformers")
 
+from camelid.collect.evol_instruct.stage import EvolInstructSettings, evol_instruct
 from camelid.collect.explanations.rationales import RationaleSettings, rationale_targets
 from camelid.collect.explanations.stage import ExplanationSettings, explanation_traces
 from camelid.collect.hindsight import HindsightSettings, hindsight
 from camelid.collect.self_chat import SelfChatSettings, self_chat
 from camelid.collect.self_distillation import SelfDistillationSettings, self_distillation
+from camelid.collect.self_instruct.stage import SelfInstructSettings, self_instruct
 from camelid.models.loading import SIZES
 from camelid.models.sampling import Sampling
 from camelid.models.teacher import Decoding
@@ -60,6 +62,25 @@ def test_a_pair_gives_a_row_or_two(tmp_path, prompts):
 def test_a_script_for_each_chat_about_a_seed(prompts):
     left, _ = estimate(self_chat, SelfChatSettings(decoding=SHORT, chats=3, max_seeds=4), {"seeds": prompts})
     assert (left["demonstrations.jsonl"].number, left["demonstrations.jsonl"].tokens) == (12, 5)
+
+
+def test_tasks_that_a_teacher_makes_up(prompts):
+    inputs = {"seeds": prompts, "teacher": MODEL}
+    lists = SelfInstructSettings(num_instructions=40, variant="alpaca", alpaca={"listing": SHORT})
+    left, cost = estimate(self_instruct, lists, inputs)
+    assert left["demonstrations.jsonl"].number == 40 and cost.sampled_tokens == 4 * 10
+    steps = {name: SHORT for name in ("instructions", "kinds", "examples")}
+    left, cost = estimate(self_instruct, SelfInstructSettings(num_instructions=40, davinci=steps), inputs)
+    assert left["demonstrations.jsonl"].number == 40 and cost.sampled_tokens == (10 + 40 + 40) * 10
+
+
+def test_each_round_of_evolution_asks_three_times(prompts):
+    decodings = {name: SHORT for name in ("evolving", "judging", "answering")}
+    settings = EvolInstructSettings(rounds=3, max_prompts=4, **decodings)
+    left, cost = estimate(evol_instruct, settings, {"prompts": prompts, "teacher": MODEL})
+    assert cost.sampled_tokens == 3 * 12 * 10
+    rows = left["demonstrations.jsonl"]
+    assert (rows.number, rows.prompt_tokens, rows.answer_tokens) == (12, 15 + 30 + 20, 10)
 
 
 def test_k_answers_and_one_order_a_prompt(prompts):
