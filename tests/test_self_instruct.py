@@ -254,7 +254,7 @@ def test_three_steps_ask_as_the_paper_does(tmp_path):
 def test_what_is_kept_and_what_is_set_aside_with_its_reason(tmp_path):
     with ChatServer(three_steps) as server:
         path, rows, metrics = run(tmp_path, server.url)
-    seeds = [row for row in rows if row.source == "seed task"]
+    seeds = [row for row in rows if (row.source, row.licence) == ("camelid starter set", "Apache-2.0")]
     new = [row for row in rows if row.source == "self-instruct with m-1"]
     assert (len(seeds), len(new)) == (metrics["seeds_added"], metrics["kept"]) and len(seeds) == 175
     notes = {note["id"]: note for note in lines(path, "provenance")}
