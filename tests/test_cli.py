@@ -179,7 +179,7 @@ def test_version(camelid):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("run nosuch", "no recipe 'nosuch'; there are: false-promise, "),
+        ("run nosuch", "no recipe 'nosuch'; there are: baize, "),
         ("run nosuch.py", "no recipe file nosuch.py"),
         ("run broken.py", "broken.py, line 2: "),
         ("run empty.py", "empty.py is no recipe: it has no function `stages"),
@@ -190,8 +190,8 @@ def test_version(camelid):
         ("run words.py --set data=nosuch.jsonl", "input nosuch.jsonl does not exist"),
         ("run words.py --set data=nosuch.jsonl --dry-run", "input nosuch.jsonl does not exist"),
         ("run words.py --out questions.jsonl", "File exists: 'questions.jsonl'"),
-        ("recipes show nosuch", "no recipe 'nosuch'; there are: false-promise, "),
-        ("recipes copy nosuch mine.py", "no recipe 'nosuch'; there are: false-promise, "),
+        ("recipes show nosuch", "no recipe 'nosuch'; there are: baize, "),
+        ("recipes copy nosuch mine.py", "no recipe 'nosuch'; there are: baize, "),
         ("recipes copy quickstart words.py", "words.py exists"),
         ("recipes copy quickstart mine", "name it .py"),
         ("runs show nosuch", "nosuch is not a run"),

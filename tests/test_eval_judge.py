@@ -186,7 +186,9 @@ def test_cost_before_and_after(capsys, tmp_path, files):
     assert (before["requests"], before["completion_tokens"]) == (6, 600)
     assert before["usd"] == pytest.approx((2 * before["prompt_tokens"] + 10 * 600) / 1e6)
     assert "characters / 4" in before["prompt_tokens_are"]
-    assert run(capsys, *words).out.endswith("completion tokens: at most 600; cost: unknown\n")
+    assert run(capsys, *words).out.endswith("completion tokens: at most 600; cost: unknown; time: unknown\n")
+    limited = [*words, "--set", "remote.requests_per_minute=6", "--set", f"remote.prices={prices}"]
+    assert run(capsys, *limited).out.endswith("every reply is that long; time: 1 min 01 s at the server's limit\n")
     usage = {"prompt_tokens": 1000, "completion_tokens": 20}
     numbers, server = judged(capsys, tmp_path, lambda _: says("A", usage=usage), files, "lima", "--prices", str(prices))
     # 6 * 1000 * 2 / 1e6 + 6 * 20 * 10 / 1e6

@@ -83,14 +83,14 @@ def test_verdicts(text, equal):
 
 def test_the_kinds_of_evolution_are_drawn_evenly_and_asked_for_in_their_words(tmp_path):
     with ChatServer(plain) as server:
-        path, _, metrics = run(tmp_path, server.url, [f"Count to {n}." for n in range(300)], rounds=2)
+        path, _, metrics = run(tmp_path, server.url, [f"Count to {n}." for n in range(120)], rounds=2)
         asked = Counter(kind_in(request.text) for request in server.requests if MARKED.search(request.text))
     assert dict(asked) == metrics["tried_by_kind"] == metrics["kept_by_kind"] and set(asked) == set(KINDS)
     assert chi_square_fit(list(asked.values()), [1] * 6).p > 0.01
     # By a stream of its own: the same among fewer prompts.
     drawn = {note["evolved_from"]: note["kind"] for note in lines(path, "provenance") if note["round"] == 1}
     with ChatServer(plain) as server:
-        path, _, _ = run(tmp_path, server.url, [f"Count to {n}." for n in range(150, 160)], rounds=1)
+        path, _, _ = run(tmp_path, server.url, [f"Count to {n}." for n in range(100, 110)], rounds=1)
     assert {note["evolved_from"]: note["kind"] for note in lines(path, "provenance")}.items() <= drawn.items()
 
 

@@ -8,8 +8,9 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 import time
+from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ import pytest
 from camelid.models.journal import Journal, key_of, written
 from camelid.models.pace import KEPT, Pace
 from camelid.models.remote import Remote, RemoteSettings
+from camelid.models.replay_server import FAULTS, ReplayServer, ReplaySettings
 from camelid.models.server import RemoteError
 from camelid.models.spending import BudgetSpentError
 from camelid.types import Message
@@ -120,62 +122,132 @@ def test_keys_are_in_no_journal(tmp_path, monkeypatch):
 ASKING = """
 import sys
 from camelid.models.remote import Remote, RemoteSettings
+from camelid.models.spending import BudgetSpentError
 from camelid.types import Message
-url, journal, number = sys.argv[1:]
-more = {"concurrency": 16, "backoff_seconds": 0.01, "max_retries": 50}
+url, journal, prices, budget, number = sys.argv[1:]
+more = {"concurrency": 100, "backoff_seconds": 0.05, "timeout_seconds": 3, "max_retries": 50}
+more |= {"prices": prices, "budget_usd": float(budget)}
 settings = RemoteSettings(base_url=url, model="m", journal=journal, **more)
 asked = ((i, (Message(role="user", content=f"question {i}"),)) for i in range(int(number)))
 found = {}
-Remote(settings).complete_each(asked, lambda i, reply: found.update({i: reply.text}))
-assert found == {i: f"answer to question {i}" for i in range(int(number))}, "lost or mixed up"
-print("done")
+try:
+    Remote(settings).complete_each(asked, lambda i, reply: found.update({i: reply.text}))
+except BudgetSpentError as error:
+    print(error)
+else:
+    assert len(found) == int(number)
+    print("done")
+assert all(text == f"answer {i}. " * (1 + i % 9) for i, text in found.items()), "mixed up"
 """
+QUESTIONS, KILLS, CONCURRENCY = 2000, 20, 100
+
+
+class Watched(ReplayServer):
+    """Notes what came and what was answered, in order, with the question and the fault that it met."""
+
+    def __init__(self, path: Path, settings: ReplaySettings):
+        super().__init__(path, settings)
+        self.events: list[tuple[str, str, str]] = []
+        watched = self
+
+        class Handler(self._server.RequestHandlerClass):
+            def _answer(self, body, fault):
+                question = body["messages"][-1]["content"]
+                watched.events.append(("came", question, fault))
+                super()._answer(body, fault)
+                watched.events.append(("answered", question, fault))
+
+        self._server.RequestHandlerClass = Handler
+
+    def number(self, what: str) -> int:
+        return sum(kind == what for kind, _, _ in self.events)
+
+    def lives(self) -> list[list[tuple[str, str, str]]]:
+        """The events of each of the clients that were killed, and of the last."""
+        lives: list[list[tuple[str, str, str]]] = [[]]
+        for event in list(self.events):
+            lives[-1].append(event)
+            if event[0] == "killed":
+                lives.append([])
+        return lives
+
+
+def had(path: Path) -> tuple[set[str], float]:
+    """Questions whose whole answers a journal has, and what it says was spent, in millionths of a dollar."""
+    with closing(Journal(path)) as journal:
+        rows = journal._run("select body, answer from requests where status = 200")
+        prompt, completion = journal.tokens()
+    whole = {json.loads(body)["messages"][0]["content"] for body, answer in rows if _is_whole(answer)}
+    return whole, prompt + 3 * completion
 
 
 @pytest.mark.slow
 def test_under_fire_every_answer_is_there_once_and_none_is_asked_for_again(tmp_path):
-    """400 requests, 30% faults, killed five times at random: what the journal had by a kill is never asked again."""
-    draw, number, path = random.Random(0), 400, tmp_path / "j.sqlite"
-    lock, asked, by_kill = threading.Lock(), list[str](), list[set[str]]()
+    """2,000 requests, 100 at once, 30% faults of all kinds, 20 kills at random moments, a budget that is too small.
 
-    def faulty(request: Request) -> Response:
-        with lock:
-            asked.append(request.text)
-            fault = draw.random()
-        time.sleep(0.02)
-        if fault < 0.1:
-            return Response(429, "slow down", {"Retry-After": "0"})
-        if fault < 0.2:
-            return Response(503, "busy")
-        return echo(request) if fault > 0.3 else Response(200, echo(request).body[:40])
+    What the journal had by a kill is never asked again, within one life nothing that was answered is, the budget is
+    overshot by what is under way at most, and with a larger one the rest is done.
+    """
+    draw, path, rows = random.Random(0), tmp_path / "j.sqlite", tmp_path / "recorded.json"
+    answers = {f"question {i}": f"answer {i}. " * (1 + i % 9) for i in range(QUESTIONS)}
+    rows.write_text(json.dumps([{"instruction": q, "output": a} for q, a in answers.items()]))
+    whole_cost = sum(len(q) // 4 + 3 * (len(a) // 4) for q, a in answers.items())  # each paid once
+    budget = 0.8 * whole_cost
+    dearest = 3 * (200 + max(map(len, answers.values()))) / 4  # by characters, as half an answer is counted
+    faulty = ReplaySettings(faults=0.3, latency_seconds=0.02, silence_seconds=4)
+    environment = os.environ | {"no_proxy": "127.0.0.1"}
 
-    with ChatServer(faulty) as server:
-        words = [sys.executable, "-c", ASKING, server.url, str(path), str(number)]
-        environment = os.environ | {"no_proxy": "127.0.0.1"}
-        for _ in range(5):
-            process = subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL)
-            until = len(asked) + 20 + int(60 * draw.random())
-            while len(asked) < until:
-                time.sleep(0.002)
+    with closing(Watched(rows, faulty)) as server:
+        server.start()
+
+        def words(dollars: float) -> list[str]:
+            settings = [server.url, path, prices(tmp_path), dollars, QUESTIONS]
+            return [sys.executable, "-c", ASKING, *map(str, settings)]
+
+        by_kill = []
+        for _ in range(KILLS):
+            process = subprocess.Popen(words(budget / 1e6), env=environment, stdout=subprocess.DEVNULL)
+            until = server.number("came") + draw.randint(1, 150)
+            while server.number("came") < until:
+                assert process.poll() is None, "ended before it was killed"
+                time.sleep(draw.uniform(0, 0.01))
             process.send_signal(signal.SIGKILL)
             process.wait()
-            journal = Journal(path)
-            rows = journal._run("select body, answer from requests where status = 200")
-            had = {json.loads(body)["messages"][0]["content"] for body, answer in rows if _is_whole(answer)}
-            journal.close()
-            time.sleep(0.2)  # what is still under way at the server comes to its end
-            with lock:
-                asked.append("killed")
-            by_kill.append(had)
-        last = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120)
+            by_kill.append(had(path)[0])
+            time.sleep(0.1)  # what came before the kill is taken in by the server
+            server.events.append(("killed", "", ""))
+        stopped = subprocess.run(words(budget / 1e6), env=environment, capture_output=True, text=True, timeout=200)
+        assert stopped.stdout.startswith("the budget of"), stopped.stderr
+        at_stop, spent = had(path)
+        assert budget <= spent <= budget + CONCURRENCY * dearest
+        first_bill = server.number("came")
+        again = subprocess.run(words(budget / 1e6), env=environment, capture_output=True, text=True, timeout=60)
+        assert again.stdout.startswith("the budget of") and server.number("came") == first_bill
+        last = subprocess.run(words(1.0), env=environment, capture_output=True, text=True, timeout=200)
         assert last.stdout == "done\n", last.stderr
-    kills = [place for place, text in enumerate(asked) if text == "killed"]
-    assert by_kill[0] and len(by_kill[0]) < len(by_kill[-1]) < number  # it was killed while there was work
-    for place, had in zip(kills, by_kill, strict=True):
-        assert not had & set(asked[place:])
-    journal = Journal(path)
-    assert journal._run("select count(*) from requests") == [(number,)]
-    assert journal.in_doubt() == 0
+        server.events.append(("killed", "", ""))
+
+    lives = server.lives()
+    faults = Counter(fault for life in lives for kind, _, fault in life if kind == "came")
+    assert set(faults) == {"", *FAULTS} and 0.25 < 1 - faults[""] / faults.total() < 0.35
+    assert by_kill[0] <= by_kill[-1] and 0 < len(by_kill[-1]) < len(at_stop) < QUESTIONS  # there was work at each kill
+    for number, known in enumerate(by_kill):
+        assert not known & {question for life in lives[number + 1 :] for kind, question, _ in life if kind == "came"}
+    lost = 0
+    for life, known in zip(lives, [*by_kill, set(answers)], strict=False):
+        done: set[str] = set()
+        for kind, question, fault in life:
+            assert kind != "came" or question not in done
+            if kind == "answered" and not fault:
+                done.add(question)
+        lost += len(done - known)  # on its way at the kill
+    answered = Counter(q for life in lives for kind, q, fault in life if kind == "answered" and not fault)
+    assert set(answers) == had(path)[0] and sum(answered.values()) <= QUESTIONS + lost
+    assert lost <= KILLS * CONCURRENCY
+    with closing(Journal(path)) as journal:
+        assert journal.counts() == (QUESTIONS, QUESTIONS) and journal.in_doubt() == 0
+        assert 0 <= journal.attempts() - sum(faults.values()) <= KILLS * CONCURRENCY  # written before they went out
+    print(f"{faults.total()} requests came, {dict(faults)}; {lost} answers were on their way at {KILLS} kills")
 
 
 def _is_whole(answer: str) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from camelid.collect.self_chat import SelfChatSettings, self_chat
 from camelid.collect.stage import ImportSettings, import_data
 from camelid.cost_figures import CHECKPOINT_BYTES_A_SECOND, MODEL_SECONDS
 from camelid.costs import Cost, Drawing
@@ -14,6 +15,7 @@ from camelid.estimates import TABLE
 from camelid.expected import Rows
 from camelid.models.devices import DEVICES, STAYS_BYTES, Device
 from camelid.models.shape import Shape
+from camelid.models.teacher import TeacherSettings
 from camelid.plan import make_plan, print_plan
 from camelid.runs import Output, Settings, Stage, execute, finished_stages
 from camelid.table import shown_count, shown_seconds
@@ -414,6 +416,72 @@ def test_a_stage_of_an_unknown_kind_and_what_reads_it_are_not_counted(tmp_path, 
         "Not counted, since nothing is known of them: mine (no estimate of stages like mine), after (mine/rows.jsonl)."
         in capsys.readouterr().out
     )
+
+
+def asking_plan(folder, **server):
+    (folder / "prices.json").write_text('{"m": {"input": 1, "output": 3}}')
+    seeds = prompts_file(folder / "prompts.jsonl", number=100)
+    return [
+        Stage(
+            name,
+            self_chat,
+            SelfChatSettings(decoding={"max_tokens": 1000}, teacher=TeacherSettings(server={"model": "m", **more})),
+            {"seeds": seeds},
+        )
+        for name, more in server.items()
+    ]
+
+
+def test_a_plan_says_what_is_asked_of_servers_and_in_all(tmp_path, capsys):
+    """100 questions of 15 + 150 tokens, answers of 1,000: (16,500 + 3 x 100,000) / 1e6 dollars."""
+    priced = {"prices": str(tmp_path / "prices.json"), "requests_per_minute": 10}
+    plan = asking_plan(tmp_path, one=priced, two=priced | {"tokens_per_minute": 1165, "budget_usd": 0.1})
+    print_plan(plan, tmp_path / "run", as_json=True)
+    told = json.loads(capsys.readouterr().out)
+    one, two = (line["asked"] for line in told["stages"])
+    assert one == {
+        "model": "m",
+        "requests": 100,
+        "prompt_tokens": 16_500,
+        "completion_tokens": 100_000,
+        "usd": 0.3165,
+        "seconds": round(600 / 0.98, 1),
+    }
+    assert two["seconds"] == round(6000 / 0.98, 1)  # one question's tokens a minute
+    assert told["total"]["asked"]["usd"] == 0.633 and told["total"]["asked"]["requests"] == 200
+    assert told["total"]["seconds"] < 1  # waiting is in no stage's time
+    print_plan(plan, tmp_path / "run")
+    out = capsys.readouterr().out
+    rows = [line.split() for line in out.splitlines()]
+    assert ["one", "m", "100", "16.5k", "100.0k", "0.3165", "10", "min", "12", "s"] in rows
+    assert ["total", "200", "33.0k", "200.0k", "0.6330", "1", "h", "52", "min"] in rows
+    assert "two: its budget of 0.1 dollars may not do; it stops there." in out
+    assert "one: at its limit, if 8 at once have their answers within 49 s." in out
+
+
+def test_what_is_not_known_of_a_server_is_said(tmp_path, capsys):
+    plan = asking_plan(tmp_path, one={})
+    print_plan(plan, tmp_path / "run")
+    out = capsys.readouterr().out
+    assert ["total", "100", "16.5k", "100.0k", "unknown", "unknown"] in [line.split() for line in out.splitlines()]
+    assert "one: no dollars without a table of prices" in out and "one: no waiting time without the server's" in out
+    print_plan(plan, tmp_path / "run", as_json=True)
+    told = json.loads(capsys.readouterr().out)["total"]["asked"]
+    assert told["usd"] is None and told["seconds"] is None
+
+
+def test_a_teacher_on_this_machine_takes_the_time_that_a_rehearsal_says(tmp_path):
+    [stage] = asking_plan(tmp_path, one={})
+    here = replace(
+        stage,
+        settings=stage.settings.model_copy(update={"teacher": TeacherSettings()}),
+        inputs=stage.inputs | {"teacher": model_folder(tmp_path / "model")},
+    )
+    (slow,), (speed_of,) = make_plan([here], tmp_path / "run", speed(1e10))
+    (fast,), _ = make_plan([here], tmp_path / "run", speed(2e10))
+    fixed = slow.cost.seconds
+    assert slow.seconds - fixed == pytest.approx(2 * (fast.seconds - fixed)) and speed_of.device == "cpu"
+    assert slow.cost.server is None and slow.cost.sampled_tokens == 100 * 1000
 
 
 def test_a_missing_input_is_an_error_before_anything_runs(tmp_path):

@@ -173,6 +173,7 @@ def test_every_kind_of_fault_is_met_and_a_client_of_ours_comes_through(serve):
     assert found == dict.fromkeys(range(60), "Mars")
     assert {*FAULTS, "answered"} <= set(server.counts)
     assert server.counts["answered"] >= 60  # slow bytes are no answer either: they take longer than the timeout
+    assert 2 <= server.most_at_once <= 40  # a silent one may last longer than its client waits
     assert sum(server.counts[fault] for fault in FAULTS) / server.counts.total() == pytest.approx(0.5, abs=0.15)
 
 
@@ -206,7 +207,7 @@ def test_the_command_serves_until_it_is_interrupted(file):
     assert post(url, asked("Add the numbers.\n\n2, 3"))[1]["choices"][0]["message"]["content"] == "5"
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=10)
-    assert "3 recorded answers, as model recorded-planets" in told and "1 answered" in told
+    assert "3 recorded answers, as model recorded-planets" in told and "1 answered; at most 1 at once" in told
     assert process.returncode == 0
 
 

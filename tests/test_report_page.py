@@ -310,3 +310,15 @@ def test_many_versions_and_one_observation(tmp_path: Path) -> None:
 def test_page_module_imports_neither_torch_nor_matplotlib() -> None:
     code = "import sys, camelid.evaluate.report.page; sys.exit(bool({'torch', 'matplotlib'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_teachers_cost_is_told_where_there_were_teachers(tmp_path):
+    row = {"name": "self-chat", "asked": 120, "kept": 100, "tokens_a_row": 812.4, "usd_a_row": 0.00123}
+
+    def written(**parts: object) -> str:
+        return write_report({"versions": []} | parts, tmp_path).read_text(encoding="utf-8")
+
+    page = written(teachers=[row])
+    assert '<h2 id="teachers">' in page and "0.00123" in page and "812" in page
+    assert "0.00123" not in written(teachers=[row | {"usd_a_row": None}])
+    assert '<h2 id="teachers">' not in written()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from contextlib import closing
@@ -10,8 +11,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from camelid.models.completion import read_completion
 from camelid.models.journal import Journal
-from camelid.models.server import RemoteError, ServerSettings
+from camelid.models.server import RemoteError, Server, ServerSettings
 from camelid.models.teacher import Decoding, Question, Teacher, TeacherSettings
 from camelid.runs import Run, Settings, Stage, execute
 from camelid.types import Message
@@ -149,6 +151,39 @@ def test_several_answers_to_one_question_are_several_requests(tmp_path):
     assert [body.get("seed") for body in answers.bodies] == [None, 1000, 2000, 1001]
     assert [one.text for one in said] == ["None", "1001", "2000"]
     assert teacher.spent() == {}
+
+
+def test_a_server_without_seeds_is_asked_anew_for_each_sample(tmp_path):
+    """What is sent is the same each time; the journal must know a sample, and another ask, from the first."""
+    with ChatServer(lambda request: says(f"answer {len(server.requests)}")) as server:
+
+        def samples(**extra):
+            at = ServerSettings(
+                base_url=server.url, model="m", concurrency=1, journal=str(tmp_path / "j.sqlite"), extra=extra
+            )
+            answers = Server(at, "/chat/completions", read_completion)
+            teacher = Teacher(TeacherSettings(), "m", answers)
+            asked = [ask("q", sample) for sample in range(3)]
+            said = teacher.ask(asked, Decoding(), wrong=lambda s: "odd" if s.text == "answer 2" else "")
+            answers.journal.close()
+            return [one.text for one in said], len({one.request for one in said})
+
+        texts = ["answer 1", "answer 4", "answer 3"]
+        assert samples(seed=None) == (texts, 3)
+        assert [request.body.get("seed") for request in server.requests] == [None] * 4
+        assert samples(seed=None) == (texts, 3)  # from the journal
+        assert len(server.requests) == 4
+        # The plain request, of the first sample, is the one that a server with seeds has: its key is as it was.
+        assert samples()[0] == ["answer 1", "answer 5", "answer 6"]
+        assert samples(seed=7)[0] == ["answer 7", "answer 8", "answer 9"]
+        assert {request.body["seed"] for request in server.requests[6:]} == {7}
+
+
+def test_keys_of_plain_requests_are_those_of_earlier_journals():
+    body = {"model": "m", "messages": [], "seed": 1000}
+    server = Server(ServerSettings(base_url="http://x/v1"), "/chat/completions", read_completion)
+    data = 'http://x/v1/chat/completions\n{"messages": [], "model": "m", "seed": 1000}'
+    assert server.key(body) == hashlib.sha256(data.encode()).hexdigest()
 
 
 def test_a_server_that_garbles_one_answer_loses_that_one_and_a_server_that_garbles_all_stops(tmp_path):

@@ -32,6 +32,9 @@ STAGES = {
     "deduplicate": "camelid.curate.near_duplicates:deduplicate",
     "sift": "camelid.curate.sift:sift",
     "decontaminate": "camelid.curate.decontaminate:decontaminate",
+    "clusters": "camelid.curate.clusters:cluster_rows",
+    "grade": "camelid.annotate.grade:grade_rows",
+    "select": "camelid.curate.select:select_rows",
     "safety-share": "camelid.curate.safety_share:safety_share",
     "mix": "camelid.curate.mix:mix",
     "hold-back": "camelid.annotate.hold_back:hold_back",
@@ -188,6 +191,10 @@ def _add_data(commands: Any) -> None:
 
 
 def _add_sieves(data: Any) -> None:
+    report = _command(data, "report", "data_report:report", "a page: sources, lengths, topics, near copies", json=True)
+    report.add_argument("files", nargs="+", metavar="FILE", help="conversations in any known format")
+    report.add_argument("--out", default="data-report", metavar="FOLDER", help="where the page goes")
+    report.add_argument("--topics", type=int, default=12, help="clusters of the map (default: 12)")
     novelty = _command(data, "novelty", "data_novelty:novelty", "instructions that nearly repeat another", json=True)
     novelty.add_argument("files", nargs="+", metavar="FILE", help="rows with instructions, in any container")
     novelty.add_argument("--threshold", type=float, default=0.7, help="ROUGE-L above which two are near copies")

@@ -16,11 +16,13 @@ from camelid import cost_figures as figures
 from camelid.cost_figures import Drawing, file_seconds, larger
 from camelid.models.devices import READING, Device, Rates
 from camelid.models.memory import LOGIT_ROWS, MOMENT_BYTES, Training, head_rows
+from camelid.models.server_cost import ServerCost, server_cost
 from camelid.models.shape import Shape
 
 if TYPE_CHECKING:
     from camelid.models.model_settings import ModelSettings
     from camelid.models.sampling import Sampling
+    from camelid.models.server import ServerSettings
 
 
 @dataclass
@@ -59,6 +61,10 @@ class Cost:
     """What earlier stages have left in the process, weights not counted."""
     recomputed: dict[str, int] = field(default_factory=dict)
     """`layers` that are computed again in the backward pass, and of how many `of`; empty where nothing trains."""
+    server: ServerSettings | None = None
+    """What is asked over the network; None where nothing is."""
+    asked: ServerCost = field(default_factory=ServerCost)
+    """What is asked of it. Its time is in no other: it is spent waiting."""
 
     @property
     def total_seconds(self) -> float:
@@ -185,6 +191,11 @@ class Cost:
         self.read_bytes += rows * steps * (prompt_tokens / copies + steps / 2) * cache_row
         cache = batch_rows * (prompt_tokens / copies + steps) * cache_row
         self._work(cache + batch_rows * shape.vocabulary * figures.SCORED_LOGIT_BYTES)
+
+    def ask(self, server: ServerSettings, requests: float, prompt_tokens: float, max_tokens: int) -> None:
+        """Ask a server so many questions of `prompt_tokens` each, answered as long as they may be."""
+        self.server = server
+        self.asked += server_cost(server, requests, requests * prompt_tokens, max_tokens)
 
     def attend(self, shape: Shape, rows: float, length: float) -> None:
         """Causal attention of long rows: two products over half of the pairs of tokens.

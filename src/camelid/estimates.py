@@ -22,11 +22,13 @@ from camelid import (
     estimates_study,
     estimates_traces,
 )
+from camelid.annotate.verdicts import QUESTION, SHAPE
 from camelid.collect.readers import read
 from camelid.costs import Cost
 from camelid.estimates_evaluation import sample
-from camelid.expected import Left, Reads, Rows
+from camelid.expected import Left, Reads, Rows, tokens_of
 from camelid.functional.mixing import mixture_sizes
+from camelid.judges.case import ORDERS
 from camelid.models.shape import Shape
 from camelid.types import KINDS
 
@@ -191,8 +193,11 @@ def rank_answers(s: Any, reads: Reads, cost: Cost) -> Left:
 
 
 def annotate_by_judge(s: Any, reads: Reads, cost: Cost) -> Left:
-    """The work is a server's; its time is not known here and counted as none."""
-    return {"preferences.jsonl": reads.rows("comparisons")}
+    """Each comparison in both orders."""
+    rows = reads.rows("comparisons")
+    shown = rows.prompt_tokens + 2 * rows.answer_tokens + tokens_of(QUESTION + SHAPE)
+    cost.ask(s.remote, len(ORDERS) * rows.number, shown, s.remote.max_tokens)
+    return {"preferences.jsonl": rows}
 
 
 def write_run_report(s: Any, reads: Reads, cost: Cost) -> Left:

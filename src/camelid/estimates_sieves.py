@@ -41,6 +41,46 @@ def decontaminate(s: Any, reads: Reads, cost: Cost) -> Left:
     return {"rows.jsonl": rows}
 
 
+def cluster_rows(s: Any, reads: Reads, cost: Cost) -> Left:
+    """Every row is taken to be kept."""
+    rows = reads.rows("rows")
+    _points(s.points, reads, cost, rows)
+    return {"rows.jsonl": rows}
+
+
+def select_rows(s: Any, reads: Reads, cost: Cost) -> Left:
+    rows = reads.rows("rows")
+    if s.diversity != "none":
+        _points(s.points, reads, cost, rows._replace(number=rows.number * s.best_share))
+    return {"rows.jsonl": rows.first(s.number)}
+
+
+def grade_rows(s: Any, reads: Reads, cost: Cost) -> Left:
+    """Every row is taken to be graded; a teacher's time is its own."""
+    rows = reads.rows("rows")
+    if "model" in reads:
+        shape, answers = reads.shape("model"), rows.number * rows.answer_tokens
+        cost.load(shape)
+        at_once = s.model.micro_batch_tokens
+        cost.score(shape, rows.number * _tokens(rows) + answers, with_head=2 * answers, at_once=at_once)
+    if "reward_model" in reads:
+        judge = reads.shape("reward_model")
+        cost.load(judge)
+        cost.score(judge, rows.number * _tokens(rows), at_once=s.model.micro_batch_tokens)
+    return {"rows.jsonl": rows, "grades.jsonl": rows}
+
+
+def _points(s: Any, reads: Reads, cost: Cost, rows: Rows) -> None:
+    """By words, or by the first layers of a model."""
+    if "model" in reads:
+        shape = reads.shape("model")
+        cost.load(shape)
+        tokens = rows.number * min(_tokens(rows), s.max_tokens)
+        cost.score(shape._replace(layers=min(s.num_layers, shape.layers)), tokens)
+    else:
+        cost.seconds += rows.number * _tokens(rows) / COMPARED_TOKENS_A_SECOND
+
+
 def _tokens(rows: Rows) -> float:
     """Of a row with all its answers."""
     return rows.prompt_tokens + rows.answers * rows.answer_tokens
@@ -50,5 +90,8 @@ TABLE: dict[str, Callable[[Any, Reads, Cost], Left]] = {
     "camelid.curate.near_duplicates.deduplicate": deduplicate,
     "camelid.curate.sift.sift": sift,
     "camelid.curate.decontaminate.decontaminate": decontaminate,
+    "camelid.curate.clusters.cluster_rows": cluster_rows,
+    "camelid.curate.select.select_rows": select_rows,
+    "camelid.annotate.grade.grade_rows": grade_rows,
 }
 """By module and name of the stage's function."""

@@ -32,7 +32,7 @@ def explanation_traces(s: Any, reads: Reads, cost: Cost) -> Left:
     cost.seconds += DATA_SECONDS
     prompts = reads.rows("prompts").first(s.max_prompts)
     asked = prompts._replace(number=s.share * prompts.number, prompt_tokens=prompts.prompt_tokens + SYSTEM_TOKENS)
-    _ask_here(reads, cost, asked, s.decoding)
+    ask_teacher(s, reads, cost, asked, s.decoding)
     return {"demonstrations.jsonl": asked._replace(answer_tokens=float(s.decoding.max_tokens))}
 
 
@@ -59,7 +59,7 @@ def self_chat(s: Any, reads: Reads, cost: Cost) -> Left:
     cost.seconds += DATA_SECONDS
     seeds = reads.rows("seeds").first(s.max_seeds)
     asked = seeds._replace(number=s.chats * seeds.number, prompt_tokens=seeds.prompt_tokens + SCRIPT_TOKENS)
-    _ask_here(reads, cost, asked, s.decoding)
+    ask_teacher(s, reads, cost, asked, s.decoding)
     length = s.decoding.max_tokens / 2
     return {"demonstrations.jsonl": Rows(asked.number, length * 2 / 3, length / 3)}
 
@@ -69,12 +69,12 @@ def self_instruct(s: Any, reads: Reads, cost: Cost) -> Left:
     cost.seconds += DATA_SECONDS
     number = float(s.num_instructions)
     if s.variant == "alpaca":
-        _ask_here(reads, cost, Rows(number / KEPT_A_LIST, LIST_TOKENS), s.alpaca.listing)
+        ask_teacher(s, reads, cost, Rows(number / KEPT_A_LIST, LIST_TOKENS), s.alpaca.listing)
         answer = s.alpaca.listing.max_tokens / (2 * KEPT_A_LIST)
         return {"demonstrations.jsonl": Rows(number, answer, answer)}
-    _ask_here(reads, cost, Rows(number / KEPT_A_REQUEST, SHOWN_TOKENS), s.davinci.instructions)
-    _ask_here(reads, cost, Rows(number, SHOWN_KINDS_TOKENS), s.davinci.kinds)
-    _ask_here(reads, cost, Rows(number, SHOWN_KINDS_TOKENS), s.davinci.examples)
+    ask_teacher(s, reads, cost, Rows(number / KEPT_A_REQUEST, SHOWN_TOKENS), s.davinci.instructions)
+    ask_teacher(s, reads, cost, Rows(number, SHOWN_KINDS_TOKENS), s.davinci.kinds)
+    ask_teacher(s, reads, cost, Rows(number, SHOWN_KINDS_TOKENS), s.davinci.examples)
     length = s.davinci.examples.max_tokens / 2
     return {"demonstrations.jsonl": Rows(number, length, length)}
 
@@ -86,10 +86,10 @@ def evol_instruct(s: Any, reads: Reads, cost: Cost) -> Left:
     number = s.rounds * prompts.number
     length = prompts.prompt_tokens + EVOLVED_TOKENS * s.rounds / 2
     asked = Rows(number, length + EVOLVING_TOKENS)
-    _ask_here(reads, cost, asked, s.evolving)
-    _ask_here(reads, cost, asked._replace(prompt_tokens=2 * length + EVOLVING_TOKENS), s.judging)
+    ask_teacher(s, reads, cost, asked, s.evolving)
+    ask_teacher(s, reads, cost, asked._replace(prompt_tokens=2 * length + EVOLVING_TOKENS), s.judging)
     answered = Rows(number, length + EVOLVED_TOKENS)
-    _ask_here(reads, cost, answered, s.answering)
+    ask_teacher(s, reads, cost, answered, s.answering)
     return {"demonstrations.jsonl": answered._replace(answer_tokens=float(s.answering.max_tokens))}
 
 
@@ -101,19 +101,22 @@ def self_distillation(s: Any, reads: Reads, cost: Cost) -> Left:
     calls = max(prompts.number / s.prompts_a_chunk, 1)
     cost.sample(shape, s.sampling, prompts.number, prompts.prompt_tokens, copies=s.num_samples, calls=calls)
     cost.unload()
-    _ask_here(reads, cost, prompts._replace(prompt_tokens=prompts.prompt_tokens + s.num_samples * new), s.decoding)
+    seen = prompts._replace(prompt_tokens=prompts.prompt_tokens + s.num_samples * new)
+    ask_teacher(s, reads, cost, seen, s.decoding)
     best = prompts._replace(answer_tokens=float(new), answers=1.0)
     return {"demonstrations.jsonl": best, "rankings.jsonl": best._replace(answers=float(s.num_samples))}
 
 
-def _ask_here(reads: Reads, cost: Cost, asked: Rows, decoding: Decoding) -> None:
-    """A teacher on this machine; a server's time is not known and counted as none."""
+def ask_teacher(s: Any, reads: Reads, cost: Cost, asked: Rows, decoding: Decoding) -> None:
+    """Each question once: of a teacher on this machine, of recorded answers, which cost nothing, or of a server."""
     if "teacher" in reads:
         shape = reads.shape("teacher")
         cost.load(shape)
         sampling = Sampling(max_new_tokens=decoding.max_tokens)
         cost.sample(shape, sampling, asked.number, asked.prompt_tokens)
         cost.unload()
+    elif not s.teacher.replay:
+        cost.ask(s.teacher.server, asked.number, asked.prompt_tokens, decoding.max_tokens)
 
 
 TABLE: dict[str, Callable[[Any, Reads, Cost], Left]] = {

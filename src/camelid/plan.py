@@ -55,14 +55,15 @@ class Devices:
     def of(self, reads: Reads) -> Device:
         """`UNMET` for a stage without a model."""
         settings = reads.stage.settings
-        precision = getattr(getattr(settings, "model", settings), "precision", None)
-        if precision is None or ("model" not in reads and "reward_model" not in reads):
+        model = next((name for name in ("model", "reward_model", "teacher") if name in reads), "")
+        holder = getattr(settings, "teacher" if model == "teacher" else "model", settings)
+        precision = getattr(holder, "precision", None)
+        if precision is None or not model:
             return UNMET
         if self.device is not None:
             return self.device.in_precision(precision)
         if precision not in self.speeds:
-            shape = reads.shape("model" if "model" in reads else "reward_model")
-            self.speeds[precision] = self.probe(shape, precision)
+            self.speeds[precision] = self.probe(reads.shape(model), precision)
         s = self.speeds[precision]
         return Device("here", s.device == "cpu", s.number_bytes, s.memory_bytes, s.operations_per_second, rates=s.rates)
 

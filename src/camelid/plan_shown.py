@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from camelid.cost_figures import MEMORY_WITHIN, STAGE_WITHIN, WHOLE_WITHIN
 from camelid.expected import BYTES_A_TOKEN, TOKENS_A_TURN
+from camelid.models.server_cost import ServerCost
 from camelid.runs import Input, Output, Stage, function_name, sources
-from camelid.table import print_table, shown_bytes, shown_count, shown_seconds
+from camelid.table import print_table, shown_bytes, shown_count, shown_seconds, shown_usd
 
 if TYPE_CHECKING:
     from camelid.models.probe import Speed
@@ -23,7 +25,8 @@ IDLE = 0.85
 def plan_json(lines: Sequence[Line], speeds: Sequence[Speed]) -> dict[str, Any]:
     stages = [_as_json(line) for line in lines]
     here = {"stage": STAGE_WITHIN, "whole": WHOLE_WITHIN} if speeds else None
-    total = _known(_total(lines))
+    asked = _asked_in_all(lines)
+    total = _known(_total(lines)) | {"asked": _known(asdict(asked)) if asked else None}
     return {"stages": stages, "total": total, "speeds": [s._asdict() for s in speeds], "seconds_within_factor": here}
 
 
@@ -33,6 +36,8 @@ def print_lines(lines: Sequence[Line], speeds: Sequence[Speed]) -> None:
     rows.append(_row("total", "", _total(lines), "to do"))
     columns = ("stage", "reads", "trained", "sampled", "scored", "time", "memory")
     print_table(columns, rows, right=columns[2:])
+    if asked := _asked_in_all(lines):
+        _print_asked(lines, asked)
     print("\n" + "\n".join(_notes(lines, speeds)))
 
 
@@ -55,9 +60,33 @@ def _total(lines: Sequence[Line]) -> dict[str, float]:
     return total | {"memory_bytes": math.nan if any(map(math.isnan, memory)) else max(memory)}
 
 
+def _asked_in_all(lines: Sequence[Line]) -> ServerCost | None:
+    """What is asked of servers; None where no stage asks one."""
+    asked = [line.cost.asked for line in lines if line.cost.server]
+    return sum(asked, ServerCost()) if asked else None
+
+
+def _print_asked(lines: Sequence[Line], in_all: ServerCost) -> None:
+    """What is asked of whom, as a table of its own."""
+    named = [(line.stage.name, line.cost.server.model, line.cost.asked) for line in lines if line.cost.server]
+    rows = [
+        [
+            stage,
+            model,
+            *(_or_unknown(shown_count, n) for n in (asked.requests, asked.prompt_tokens, asked.completion_tokens)),
+            _or_unknown(shown_usd, asked.usd),
+            _or_unknown(shown_seconds, asked.seconds),
+        ]
+        for stage, model, asked in (*named, ("total", "", in_all))
+    ]
+    columns = ("stage", "asks", "requests", "prompt tokens", "completion tokens", "dollars", "waits for it")
+    print()
+    print_table(columns, rows, right=columns[2:])
+
+
 def _known(numbers: Mapping[str, float]) -> dict[str, float | None]:
     """For JSON: rounded, null where not known."""
-    digits = {"seconds": 1}
+    digits = {"seconds": 1, "usd": 6}
     return {n: None if math.isnan(value) else round(value, digits.get(n)) for n, value in numbers.items()}
 
 
@@ -66,6 +95,8 @@ def _as_json(line: Line) -> dict[str, Any]:
     about: dict[str, Any] = {"stage": stage.name, "function": function_name(stage), "state": line.state}
     about |= {"reads": [_shown(source) for source in sources(stage)]} | _known(_numbers(line))
     about |= {"recomputed_layers": line.cost.recomputed.get("layers"), "device": line.cost.device.name}
+    if line.cost.server:
+        about["asked"] = {"model": line.cost.server.model, **_known(asdict(line.cost.asked))}
     return about | ({"why": line.why} if line.why else {}) | {"fits": fits(line)}
 
 
@@ -127,8 +158,35 @@ def _notes(lines: Sequence[Line], speeds: Sequence[Speed]) -> list[str]:
             notes.append(f"{line.stage.name} does not fit: it needs {shown_bytes(line.cost.memory_bytes)} of {has}.")
         if math.isnan(line.seconds) or math.isnan(line.cost.memory_bytes):
             notes.append(f"{line.stage.name}: unknown where {_missing(line)}.")
+    notes += _asking_notes(lines)
     unknown = [f"{line.stage.name} ({line.why})" for line in lines if line.state == "unknown"]
     return notes + ([f"Not counted, since nothing is known of them: {', '.join(unknown)}."] if unknown else [])
+
+
+def _asking_notes(lines: Sequence[Line]) -> list[str]:
+    """What the costs of servers rest on, and what they lack."""
+    notes = []
+    if any(line.cost.server for line in lines):
+        notes.append(
+            "Servers: each question once, answered as long as it may be; what a journal has already is counted too, "
+            "and costs nothing. Waiting for them is in no stage's time."
+        )
+    for line in lines:
+        server, asked, name = line.cost.server, line.cost.asked, line.stage.name
+        if server is None:
+            continue
+        if math.isnan(asked.usd):
+            notes.append(f"{name}: no dollars without a table of prices (prices) and a limit on answers.")
+        elif 0 < server.budget_usd < asked.usd:
+            notes.append(f"{name}: its budget of {server.budget_usd:g} dollars may not do; it stops there.")
+        if math.isnan(asked.seconds):
+            notes.append(
+                f"{name}: no waiting time without the server's limit (requests_per_minute, tokens_per_minute)."
+            )
+        elif asked.requests:
+            within = shown_seconds(asked.slowest_answer(server.concurrency))
+            notes.append(f"{name}: at its limit, if {server.concurrency} at once have their answers within {within}.")
+    return notes
 
 
 def _missing(line: Line) -> str:

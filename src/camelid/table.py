@@ -53,6 +53,11 @@ def shown_count(number: float) -> str:
     return f"{number:.0f}"
 
 
+def shown_usd(dollars: float) -> str:
+    """`0.0132`, `1,234.50`."""
+    return f"{dollars:,.2f}" if dollars >= 1 else f"{dollars:.4f}"
+
+
 def shown_bytes(number: float) -> str:
     """`1.3 GB`; nothing for 0."""
     return f"{number / 1e9:.1f} GB" if number else ""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ from camelid.commands import print_json, say
 from camelid.commands.judge_table import print_expected_cost, print_judged
 from camelid.evaluate.judged import JudgedSettings, cost_before, judge_answers, what_to_ask
 from camelid.judges.cost import Cost, Count, estimate_tokens
-from camelid.models.prices import Price, read_price
+from camelid.models.prices import read_price
+from camelid.models.server_cost import ServerCost
 from camelid.runs import Stage, execute
 from camelid.types import Messages
 
@@ -27,12 +30,14 @@ def judge(arguments: argparse.Namespace) -> int:
         return 0
     s = settings_text.change(JudgedSettings(), [*([f"way={arguments.way}"] * bool(arguments.way)), *arguments.set])
     inputs = _inputs(arguments)
-    price = read_price(Path(arguments.prices), s.remote.model) if arguments.prices else None
+    prices = arguments.prices or s.remote.prices
     if arguments.dry_run:
-        cost = cost_before(s, inputs, _counter(arguments.tokenizer))
+        priced = s.model_copy(update={"remote": s.remote.model_copy(update={"prices": prices})})
+        cost = cost_before(priced, inputs, _counter(arguments.tokenizer))
         counted = f"counted with {arguments.tokenizer}" if arguments.tokenizer else "estimated as characters / 4"
-        _show_cost_before(cost, price, counted, as_json=arguments.json)
+        _show_cost_before(cost, counted, as_json=arguments.json)
         return 0
+    price = read_price(Path(prices), s.remote.model) if prices else None
     what_to_ask(s, inputs)  # before a folder is made
     path = execute([Stage("judged", judge_answers, s, inputs)], Path(arguments.out), announce=say)["judged"]
     numbers = json.loads((path / "results.json").read_text(encoding="utf-8"))
@@ -73,20 +78,16 @@ def _counter(model: str) -> Count:
     return count
 
 
-def _show_cost_before(cost: Cost, price: Price | None, counted: str, *, as_json: bool) -> None:
-    numbers = {
-        "requests": cost.requests,
-        "prompt_tokens": cost.prompt_tokens,
-        "completion_tokens": cost.completion_tokens,
-        "usd": cost.usd(price),
-    }
+def _show_cost_before(cost: ServerCost, counted: str, *, as_json: bool) -> None:
     if as_json:
-        print_json(numbers | {"prompt_tokens_are": counted, "completion_tokens_are": "the most there can be"})
+        print_json(asdict(cost) | {"prompt_tokens_are": counted, "completion_tokens_are": "the most there can be"})
         return
-    print_expected_cost(numbers)
+    print_expected_cost(cost)
     say(f"prompt tokens are {counted}; completion tokens are the most that replies may have. Nothing was asked.")
-    if price is None:
-        say("the cost is unknown without a table of prices: --prices FILE")
+    if math.isnan(cost.usd):
+        say("the cost is unknown without a table of prices (--prices FILE) and a limit on replies")
+    if math.isnan(cost.seconds):
+        say("the time is unknown without the server's limit: --set remote.requests_per_minute=N")
 
 
 def in_percent(numbers: dict[str, Any]) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from math import isnan
 from typing import Any
 
 from camelid.commands import say
-from camelid.table import print_table
+from camelid.models.server_cost import ServerCost
+from camelid.table import print_table, shown_seconds
 
 Numbers = dict[str, Any]
 COLUMNS = ("measure", "value", "95% interval", "n")
@@ -31,13 +33,14 @@ def print_judged(numbers: Numbers) -> None:
         say(f"{numbers['replies_without_logprobs']} replies came without log-probabilities; their letter was read")
 
 
-def print_expected_cost(cost: Numbers) -> None:
+def print_expected_cost(cost: ServerCost) -> None:
     """Before: an estimate of the prompts, a bound on the replies."""
-    completion = cost["completion_tokens"]
-    most = "without a limit" if completion is None else f"at most {completion}"
-    money = "unknown" if cost["usd"] is None else f"about {cost['usd']:.4f} USD if every reply is that long"
+    most = "without a limit" if isnan(cost.completion_tokens) else f"at most {cost.completion_tokens}"
+    money = "unknown" if isnan(cost.usd) else f"about {cost.usd:.4f} USD if every reply is that long"
+    time = "unknown" if isnan(cost.seconds) else f"{shown_seconds(cost.seconds)} at the server's limit"
     print(
-        f"{cost['requests']} requests; prompt tokens: {cost['prompt_tokens']}; completion tokens: {most}; cost: {money}"
+        f"{cost.requests} requests; prompt tokens: {cost.prompt_tokens}; completion tokens: {most}; cost: {money}; "
+        f"time: {time}"
     )
 
 

@@ -25,7 +25,8 @@ def replay(arguments: argparse.Namespace) -> int:
     try:
         server.serve()
     except KeyboardInterrupt:
-        say(", ".join(f"{number} {what}" for what, number in server.counts.most_common()) or "nobody asked")
+        counts = ", ".join(f"{number} {what}" for what, number in server.counts.most_common())
+        say(f"{counts}; at most {server.most_at_once} at once" if counts else "nobody asked")
     return 0
 
 

@@ -22,10 +22,11 @@ from camelid.evaluate.judged_numbers import Numbers, sum_up
 from camelid.evaluate.judged_reviews import write_reviews
 from camelid.judges.asking import Journal, Names, ask_what_is_missing
 from camelid.judges.case import Case, Judged, Order
-from camelid.judges.cost import Cost, Count, actual_cost, estimate_tokens, expected_cost
+from camelid.judges.cost import Count, actual_cost, estimate_tokens, expected_cost
 from camelid.judges.way import Way
 from camelid.judges.ways import way_named
 from camelid.models.remote import RemoteSettings
+from camelid.models.server_cost import ServerCost
 from camelid.runs import Run, Settings
 from camelid.types import Messages
 
@@ -78,7 +79,7 @@ def what_to_ask(s: JudgedSettings, inputs: Mapping[str, Path]) -> tuple[Way, Cas
     return way, found
 
 
-def cost_before(s: JudgedSettings, inputs: Mapping[str, Path], count: Count = estimate_tokens) -> Cost:
+def cost_before(s: JudgedSettings, inputs: Mapping[str, Path], count: Count = estimate_tokens) -> ServerCost:
     """What a run will cost. Asks nothing."""
     way, found = what_to_ask(s, inputs)
     asked = (way.messages(case, order) for case in found.cases for order in case.orders)

@@ -1,7 +1,8 @@
 """What judging costs, before and after: requests, tokens, money. No price is known here; the user brings a table.
 
 Before, prompt tokens are characters / 4 (a usual rule of thumb for English) unless a tokenizer counts them, and
-completion tokens are bounded by the most that a reply may have. After, both are what the server counted.
+completion tokens are bounded by the most that a reply may have (`models/server_cost.py`). After, both are what the
+server counted.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from typing import Any
 
 from camelid.models.prices import Price
 from camelid.models.remote import RemoteSettings
-from camelid.models.spending import CHARACTERS_A_TOKEN, most_tokens
+from camelid.models.server_cost import ServerCost, server_cost
+from camelid.models.spending import CHARACTERS_A_TOKEN
 from camelid.types import Messages
 
 Count = Callable[[Messages], int]
@@ -20,7 +22,7 @@ Count = Callable[[Messages], int]
 
 @dataclass(frozen=True)
 class Cost:
-    """Requests and their tokens."""
+    """Requests and their tokens, after."""
 
     requests: int
     prompt_tokens: int | None
@@ -41,15 +43,10 @@ def estimate_tokens(messages: Messages) -> int:
     return -(-sum(len(m.content) for m in messages) // CHARACTERS_A_TOKEN)
 
 
-def expected_cost(asked: Iterable[Messages], remote: RemoteSettings, count: Count = estimate_tokens) -> Cost:
+def expected_cost(asked: Iterable[Messages], remote: RemoteSettings, count: Count = estimate_tokens) -> ServerCost:
     """An estimate of the prompts and the most that the replies can have."""
-    sizes, most = [count(messages) for messages in asked], most_completion_tokens(remote)
-    return Cost(len(sizes), sum(sizes), None if most is None else len(sizes) * most)
-
-
-def most_completion_tokens(remote: RemoteSettings) -> int | None:
-    """The limit on a reply that the request will carry; None where `extra` has removed it."""
-    return most_tokens({"max_tokens": remote.max_tokens} | remote.extra)
+    sizes = [count(messages) for messages in asked]
+    return server_cost(remote, len(sizes), sum(sizes), remote.max_tokens)
 
 
 def actual_cost(rows: Sequence[dict[str, Any]]) -> Cost:

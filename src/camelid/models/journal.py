@@ -20,7 +20,7 @@ from typing import Any
 
 TABLE = """
 create table if not exists requests (
-    key text primary key,   -- SHA-256 of address and body
+    key text primary key,   -- of address and body, as `key_of` makes it
     address text not null,
     body text not null,     -- JSON with sorted keys
     attempts integer not null,
@@ -113,6 +113,6 @@ def written(body: Mapping[str, Any]) -> str:
     return json.dumps(body, sort_keys=True)
 
 
-def key_of(address: str, body: str) -> str:
-    """What a request is known by."""
-    return hashlib.sha256(f"{address}\n{body}".encode()).hexdigest()
+def key_of(address: str, body: str, beside: str = "") -> str:
+    """What a request is known by: SHA-256 of where it goes, what is sent, and what tells it from others of these."""
+    return hashlib.sha256("\n".join(filter(None, (address, body, beside))).encode()).hexdigest()

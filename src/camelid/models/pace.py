@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
 
 KEPT = 0.98
 """Share of a limit that is used: the server's clock is not ours."""
+
+
+def seconds_at_limits(requests: float, tokens: float, *, requests_a_minute: float, tokens_a_minute: float) -> float:
+    """How long so many requests with so many tokens in all take at `Pace`. NaN without a limit, which is one of 0.
+
+    Tokens count as they are used: what a request takes a place for and does not use is given back.
+    """
+    minutes = [amount / limit for amount, limit in ((requests, requests_a_minute), (tokens, tokens_a_minute)) if limit]
+    if not minutes or any(map(math.isnan, minutes)):
+        return math.nan
+    return 60 * max(minutes) / KEPT
 
 
 class Pace:

@@ -12,6 +12,7 @@ Faults are drawn from a stream of their own, so the same order of requests meets
 from __future__ import annotations
 
 import json
+import math
 import random
 import threading
 import time
@@ -58,6 +59,9 @@ class ReplayServer:
         """Requests by what became of them."""
         self.came: list[float] = []
         """When requests came that the limit let through, in seconds of the monotonic clock."""
+        self.most_at_once = 0
+        """Requests that were under way at one time."""
+        self._under_way = 0
         self._draw, self._lock = random.Random(settings.seed), threading.Lock()
         try:
             self._server = _Server((ADDRESS, settings.port), _handler(self))
@@ -80,14 +84,20 @@ class ReplayServer:
     def fault(self) -> str:
         """What the next request meets; empty: nothing. A request above the limit meets a refusal."""
         with self._lock:
-            now, limit = time.monotonic(), self.settings.requests_per_minute
-            if limit and sum(now - t < 60 for t in self.came[-int(limit) - 1 :]) >= limit:
+            now, limit = time.monotonic(), math.ceil(self.settings.requests_per_minute)
+            if limit and len(self.came) >= limit and now - self.came[-limit] < 60:
                 self.counts["above the limit"] += 1
                 return "429"
             self.came.append(now)
             met = self._draw.choice(FAULTS) if self._draw.random() < self.settings.faults else ""
             self.counts[met or "answered"] += 1
             return met
+
+    def under_way(self, change: int) -> None:
+        """A request has begun, 1, or ended, -1."""
+        with self._lock:
+            self._under_way += change
+            self.most_at_once = max(self.most_at_once, self._under_way)
 
     def completion(self, body: Any) -> tuple[int, dict[str, Any]]:
         """Status and answer to a request's body."""
@@ -132,7 +142,11 @@ def _handler(replay: ReplayServer) -> type[BaseHTTPRequestHandler]:
                 body = json.loads(self.rfile.read(size))
             except ValueError:
                 return self._send(400, json.dumps(_error("the body is no JSON")))
-            return self._answer(body, replay.fault())
+            replay.under_way(1)
+            try:
+                return self._answer(body, replay.fault())
+            finally:
+                replay.under_way(-1)
 
         def _answer(self, body: Any, fault: str) -> None:
             settings = replay.settings

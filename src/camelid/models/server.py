@@ -46,7 +46,8 @@ class ServerSettings(BaseModel):
     key_file: str = ""
     """A file that holds the key, and that nobody but its owner may read (mode 600); comes before the variable."""
     extra: dict[str, Any] = {}
-    """More fields of the request's body; null removes one: {"max_tokens": null, "max_completion_tokens": 4096}."""
+    """More fields of the request's body; null removes one: {"max_tokens": null, "max_completion_tokens": 4096}. A
+    server that takes no seed is asked for several answers to one question with {"seed": null}."""
     concurrency: int = Field(default=8, ge=1)
     """Requests under way at once."""
     timeout_seconds: float = Field(default=120.0, gt=0)
@@ -82,6 +83,15 @@ class Asked(NamedTuple, Generic[Found]):
     it answered others."""
 
 
+class _Request(NamedTuple):
+    """One request, made ready."""
+
+    data: str
+    """The body as it is sent."""
+    key: str
+    """What the journal knows it by."""
+
+
 class RemoteError(RuntimeError):
     """The server cannot be used as it is set; the message says what to mend."""
 
@@ -113,18 +123,18 @@ class Server(Generic[Found]):
 
     def key(self, body: Mapping[str, Any]) -> str:
         """What the journal knows a request by."""
-        return key_of(self._endpoint.address, self._written(body))
+        return self._request(body).key
 
     def ask(self, body: Mapping[str, Any]) -> Asked[Found]:
         """The answer to `body` and `extra`. Raises RemoteError where asking again is of no use, or was of none."""
         s, answered_before = self.settings, self._answered
-        data = self._written(body)
-        if (known := self._known(data)) is not None:
+        request = self._request(body)
+        if (known := self._known(request)) is not None:
             return Asked(known, 0)
         for attempt in range(1, s.max_retries + 2):
             wait = min(random.uniform(1, 2) * s.backoff_seconds * 2 ** (attempt - 1), s.max_wait_seconds)
             try:
-                answer = self._post(data)
+                answer = self._post(request)
             except ConnectionError as error:
                 problem = str(error)
             else:
@@ -146,25 +156,29 @@ class Server(Generic[Found]):
             return Asked(None, attempt, rejected=problem)
         raise RemoteError(f"{self._endpoint.address}: {problem}")
 
-    def _written(self, body: Mapping[str, Any]) -> str:
-        return written({name: value for name, value in {**body, **self.settings.extra}.items() if value is not None})
+    def _request(self, body: Mapping[str, Any]) -> _Request:
+        """A seed that `extra` takes out, or sets to another, still tells samples apart."""
+        extra = self.settings.extra
+        data = written({name: value for name, value in {**body, **extra}.items() if value is not None})
+        unsent = f"seed {body['seed']}" if "seed" in body and "seed" in extra else ""
+        return _Request(data, key_of(self._endpoint.address, data, unsent))
 
-    def _known(self, data: str) -> Found | None:
+    def _known(self, request: _Request) -> Found | None:
         """What the journal has. An answer that cannot be read is asked for again."""
         if self.journal is None:
             return None
-        body = self.journal.answer(key_of(self._endpoint.address, data))
+        body = self.journal.answer(request.key)
         return None if body is None else self.read(body)
 
-    def _post(self, data: str) -> Answer:
+    def _post(self, request: _Request) -> Answer:
         """One attempt, when pace and budget allow it, written down before and after."""
         while (seconds := self._breaker.wait()) > 0:
             self._wait(seconds, "the server answers nobody")
         self.spending.check()
+        data, key = request
         expected = self.spending.expected_tokens(data)
         if (seconds := self._pace.place(expected)) > 0:
             self._wait(seconds, "waiting for its turn")
-        key = key_of(self._endpoint.address, data)
         if self.journal is not None:
             self.journal.goes_out(key, self._endpoint.address, data)
         try:
@@ -237,7 +251,7 @@ class Server(Generic[Found]):
             return requests
         new = []
         for name, body in requests:
-            known = self._known(self._written(body))
+            known = self._known(self._request(body))
             if known is None:
                 new.append((name, body))
             else:

@@ -44,7 +44,7 @@ class Study(StudySettings):
     """AlpacaEval's judgements, in `folder`."""
     people: Path = Path("preferences/hh_harmless_1800.jsonl.gz")
     """HH's pairs, in `folder`."""
-    judgements: JudgementSettings = JudgementSettings(max_rows=600, max_words=WORDS)
+    judgements: JudgementSettings = JudgementSettings(max_rows=900, max_words=WORDS)
     """Which of AlpacaEval's pairs are used."""
     pairs: ImportSettings = ImportSettings(kind="preferences", about="safety", max_rows=600, max_words=WORDS)
     """Which of HH's."""
@@ -57,6 +57,7 @@ class Study(StudySettings):
             "chat_format": FORMAT,
             "held_out": 100,
             "margins": "none",
+            "epochs": 2,
             "model": ModelSettings(micro_batch_tokens=TOKENS),
         }
     )
@@ -64,14 +65,14 @@ class Study(StudySettings):
     sft: SftSettings = SftSettings(
         chat_format=FORMAT,
         model=ModelSettings(lora_first_layer=14, micro_batch_tokens=TOKENS),
-        learning_rate=5e-4,
+        learning_rate=1e-3,
         batch_size=16,
-        epochs=1,
+        epochs=2,
         warmup_steps=3,
     )
-    """Imitation of both answers; Koala took two epochs."""
+    """Imitation of both answers, in Koala's two epochs."""
     score: ScoreSettings = ScoreSettings(
-        chat_format=FORMAT, sampling=Sampling(temperature=0.7, max_new_tokens=64), num_samples=2, max_prompts=120
+        chat_format=FORMAT, sampling=Sampling(temperature=0.7, max_new_tokens=48), num_samples=2, max_prompts=120
     )
     """Answers to the prompts kept, under either marker."""
 

@@ -2,7 +2,7 @@
 
 `variant=davinci` is Wang et al. 2022 (arXiv:2212.10560): eight instructions are shown and gone on with, classification
 is told apart, then instances are written, labels first where they would all be alike. `variant=alpaca` is Taori et al.
-2023: three whole tasks are shown, and a reply brings up to seventeen with input and output. Both filter instructions by
+2023: three whole tasks are shown, and a reply brings up to sixteen with input and output. Both filter instructions by
 their rules (`functional/instruction_filters.py`) and keep none whose ROUGE-L with a seed or a kept one exceeds 0.7.
 
     camelid self-instruct --seeds seed_tasks.jsonl --set teacher.server.model=NAME --set num_instructions=500

@@ -21,7 +21,7 @@ from camelid.evaluate.report.sources import Manifest, Source, label, model_name,
 Report = dict[str, Any]
 ON_ROLLOUTS = ("train_ppo", "train_policy_gradient", "train_online_dpo", "train_expert_iteration")
 """Functions that log score and KL of what the policy draws, by the end of their names."""
-LISTS = {"versions": "version", "rewards": "name", "data": "name", "stages": "name"}
+LISTS = {"versions": "version", "rewards": "name", "data": "name", "teachers": "name", "stages": "name"}
 """Parts of a run's report that several runs share one table for, and the key under which an entry is named."""
 
 
@@ -61,6 +61,7 @@ def gather_run(source: Source) -> Report:
         "best_of_n": [{"name": name, **read_curve(path)} for name, path in curves],
         "ppo": [{"name": name, "points": read_rollouts(f)} for name, f in ppo],
         "data": [data_row(m) for _, m in stages if m["function"].endswith("import_data")],
+        "teachers": [teacher_row(m) for _, m in stages if "kept" in m["metrics"] and "tokens_a_row" in m["metrics"]],
         "stages": [
             {
                 "name": m["stage"],
@@ -185,6 +186,13 @@ def data_row(manifest: Manifest) -> dict[str, Any]:
         "licence": manifest["settings"].get("licence") or "stated in the rows",
         "set_aside": metrics.get("set_aside"),
     }
+
+
+def teacher_row(manifest: Manifest) -> dict[str, Any]:
+    """What a stage's teacher was asked, and what each row that was kept took."""
+    metrics = manifest["metrics"]
+    names = ("asked", "kept", "tokens_a_row", "usd_a_row")
+    return {"name": manifest["stage"].removeprefix("data/")} | {name: metrics.get(name) for name in names}
 
 
 def describe_machine(machine: dict[str, Any]) -> str:

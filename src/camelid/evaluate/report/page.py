@@ -27,7 +27,7 @@ from camelid.evaluate.report.figures import Picture, draw_kind, draw_pictures
 from camelid.evaluate.report.page_conversations import first_shown, page_example
 from camelid.evaluate.report.page_everything import kinds, matrices
 from camelid.evaluate.report.page_headline import headlines
-from camelid.evaluate.report.page_provenance import data_table, stages_table
+from camelid.evaluate.report.page_provenance import data_table, stages_table, teachers_table
 from camelid.evaluate.report.page_tables import (
     quality_table,
     ratings_table,
@@ -116,6 +116,7 @@ def render_page(
             "rewards": rewards_table(report),
             "ratings": ratings_table(report),
             "data": data_table(report),
+            "teachers": teachers_table(report),
             "stages": stages_table(report),
         },
         names=names,

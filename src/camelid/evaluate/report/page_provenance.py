@@ -1,4 +1,4 @@
-"""Tables of what went in and what it took: data with licences, stages with time and memory."""
+"""What went in and what it took: data with licences, teachers with their cost, stages with time and memory."""
 
 from __future__ import annotations
 
@@ -28,6 +28,25 @@ def data_table(report: Report) -> Table | None:
     text = [Column("source", numeric=False), Column("licence", numeric=False)]
     aside = Column("set aside", note="Rows removed before use, such as overlaps with the test prompts")
     return Table("data", [Column("rows"), aside, *text], rows) if rows else None
+
+
+def teachers_table(report: Report) -> Table | None:
+    """What teachers were asked, and what each row that was kept took; dollars where prices were given."""
+    rows = [
+        Row(
+            teacher["name"],
+            [
+                number_cell(teacher.get("asked"), 0),
+                number_cell(teacher.get("kept"), 0),
+                number_cell(teacher.get("tokens_a_row"), 0),
+                number_cell(teacher.get("usd_a_row"), 5),
+            ],
+        )
+        for teacher in report.get("teachers") or []
+    ]
+    everything = "Of all that was asked, what was set aside included"
+    tokens, dollars = Column("tokens a row", note=everything), Column("dollars a row", note=everything)
+    return Table("stage", [Column("questions"), Column("rows kept"), tokens, dollars], rows) if rows else None
 
 
 def stages_table(report: Report) -> Table | None:
