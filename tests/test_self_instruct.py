@@ -477,3 +477,11 @@ def test_words_of_ones_own_and_files_that_are_none(tmp_path):
             file.write_text(json.dumps(ours | change))
             with pytest.raises(ValueError, match=rf"words\.json is no file of wording: {wrong}"):
                 run(tmp_path, server.url, variant="alpaca", inputs={"prompts": file})
+
+
+def test_every_setting_is_a_line_of_help(capsys):
+    """Stop strings hold line breaks."""
+    with pytest.raises(SystemExit):
+        main(["self-instruct", "--help"])
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "alpaca.listing.stop" in line)
+    assert r"[\n20, 20.]" in line
