@@ -10,11 +10,13 @@ pytest.importorskip("transformers")
 
 from camelid.annotate.judge import JudgeSettings, annotate_by_judge
 from camelid.annotate.verdicts import QUESTION, SHAPE
+from camelid.collect.evol_instruct.stage import EvolInstructSettings, evol_instruct
 from camelid.collect.explanations.rationales import RationaleSettings, rationale_targets
 from camelid.collect.explanations.stage import ExplanationSettings, explanation_traces
 from camelid.collect.hindsight import HindsightSettings, hindsight
 from camelid.collect.self_chat import SelfChatSettings, self_chat
 from camelid.collect.self_distillation import SelfDistillationSettings, self_distillation
+from camelid.collect.self_instruct.stage import SelfInstructSettings, self_instruct
 from camelid.costs import Cost
 from camelid.estimates import TABLE
 from camelid.expected import Known, Reads, tokens_of
@@ -101,6 +103,33 @@ def test_a_pair_gives_a_row_or_two(tmp_path, prompts):
 def test_a_script_for_each_chat_about_a_seed(prompts):
     left, _ = estimate(self_chat, SelfChatSettings(decoding=SHORT, chats=3, max_seeds=4), {"seeds": prompts})
     assert (left["demonstrations.jsonl"].number, left["demonstrations.jsonl"].tokens) == (12, 5)
+
+
+def test_tasks_that_a_teacher_makes_up(prompts):
+    inputs = {"seeds": prompts, "teacher": MODEL}
+    lists = SelfInstructSettings(num_instructions=40, variant="alpaca", alpaca={"listing": SHORT})
+    left, cost = estimate(self_instruct, lists, inputs)
+    assert left["demonstrations.jsonl"].number == 40 and cost.sampled_tokens == 4 * 10
+    steps = {name: SHORT for name in ("instructions", "kinds", "examples")}
+    left, cost = estimate(self_instruct, SelfInstructSettings(num_instructions=40, davinci=steps), inputs)
+    assert left["demonstrations.jsonl"].number == 40 and cost.sampled_tokens == (10 + 40 + 40) * 10
+
+
+def test_each_step_is_asked_of_a_server(prompts):
+    """The first step's requests bring four instructions each; the others ask for every one."""
+    server = TeacherSettings(server=ServerSettings(model="m"))
+    settings = SelfInstructSettings(num_instructions=40, teacher=server)
+    _, cost = estimate(self_instruct, settings, {"seeds": prompts})
+    assert (cost.asked.requests, cost.asked.completion_tokens) == (10 + 40 + 40, 10 * 1024 + 40 * 3 + 40 * 350)
+
+
+def test_each_round_of_evolution_asks_three_times(prompts):
+    decodings = {name: SHORT for name in ("evolving", "judging", "answering")}
+    settings = EvolInstructSettings(rounds=3, max_prompts=4, **decodings)
+    left, cost = estimate(evol_instruct, settings, {"prompts": prompts, "teacher": MODEL})
+    assert cost.sampled_tokens == 3 * 12 * 10
+    rows = left["demonstrations.jsonl"]
+    assert (rows.number, rows.prompt_tokens, rows.answer_tokens) == (12, 15 + 30 + 20, 10)
 
 
 def test_k_answers_and_one_order_a_prompt(prompts):

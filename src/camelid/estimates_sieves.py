@@ -71,7 +71,9 @@ def grade_rows(s: Any, reads: Reads, cost: Cost) -> Left:
         cost.load(judge)
         cost.score(judge, rows.number * _tokens(rows), at_once=s.model.micro_batch_tokens)
     if s.by_teacher:
-        ask_teacher(s, reads, cost, rows._replace(prompt_tokens=_tokens(rows) + GRADING_TOKENS, answer_tokens=0.0))
+        ask_teacher(
+            s, reads, cost, rows._replace(prompt_tokens=_tokens(rows) + GRADING_TOKENS, answer_tokens=0.0), s.decoding
+        )
     return {"rows.jsonl": rows, "grades.jsonl": rows}
 
 

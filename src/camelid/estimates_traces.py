@@ -32,7 +32,7 @@ def explanation_traces(s: Any, reads: Reads, cost: Cost) -> Left:
     cost.seconds += DATA_SECONDS
     prompts = reads.rows("prompts").first(s.max_prompts)
     asked = prompts._replace(number=s.share * prompts.number, prompt_tokens=prompts.prompt_tokens + SYSTEM_TOKENS)
-    ask_teacher(s, reads, cost, asked)
+    ask_teacher(s, reads, cost, asked, s.decoding)
     return {"demonstrations.jsonl": asked._replace(answer_tokens=float(s.decoding.max_tokens))}
 
 
@@ -59,7 +59,7 @@ def self_chat(s: Any, reads: Reads, cost: Cost) -> Left:
     cost.seconds += DATA_SECONDS
     seeds = reads.rows("seeds").first(s.max_seeds)
     asked = seeds._replace(number=s.chats * seeds.number, prompt_tokens=seeds.prompt_tokens + SCRIPT_TOKENS)
-    ask_teacher(s, reads, cost, asked)
+    ask_teacher(s, reads, cost, asked, s.decoding)
     length = s.decoding.max_tokens / 2
     return {"demonstrations.jsonl": Rows(asked.number, length * 2 / 3, length / 3)}
 
@@ -101,25 +101,22 @@ def self_distillation(s: Any, reads: Reads, cost: Cost) -> Left:
     calls = max(prompts.number / s.prompts_a_chunk, 1)
     cost.sample(shape, s.sampling, prompts.number, prompts.prompt_tokens, copies=s.num_samples, calls=calls)
     cost.unload()
-    ask_teacher(s, reads, cost, prompts._replace(prompt_tokens=prompts.prompt_tokens + s.num_samples * new))
+    seen = prompts._replace(prompt_tokens=prompts.prompt_tokens + s.num_samples * new)
+    ask_teacher(s, reads, cost, seen, s.decoding)
     best = prompts._replace(answer_tokens=float(new), answers=1.0)
     return {"demonstrations.jsonl": best, "rankings.jsonl": best._replace(answers=float(s.num_samples))}
 
 
-def ask_teacher(s: Any, reads: Reads, cost: Cost, asked: Rows, decoding: Decoding | None = None) -> None:
-    """Each question once: of a teacher on this machine, of recorded answers, which cost nothing, or of a server.
-
-    Answered as `decoding` says, or the stage's setting of that name.
-    """
-    most = (decoding or s.decoding).max_tokens
+def ask_teacher(s: Any, reads: Reads, cost: Cost, asked: Rows, decoding: Decoding) -> None:
+    """Each question once: of a teacher on this machine, of recorded answers, which cost nothing, or of a server."""
     if "teacher" in reads:
         shape = reads.shape("teacher")
         cost.load(shape)
-        sampling = Sampling(max_new_tokens=most)
+        sampling = Sampling(max_new_tokens=decoding.max_tokens)
         cost.sample(shape, sampling, asked.number, asked.prompt_tokens)
         cost.unload()
     elif not s.teacher.replay:
-        cost.ask(s.teacher.server, asked.number, asked.prompt_tokens, most)
+        cost.ask(s.teacher.server, asked.number, asked.prompt_tokens, decoding.max_tokens)
 
 
 TABLE: dict[str, Callable[[Any, Reads, Cost], Left]] = {

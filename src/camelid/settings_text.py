@@ -126,5 +126,5 @@ def _near(values: dict[str, Any], name: str) -> list[str]:
 
 def _short(value: Any) -> str:
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(getattr(item, "name", str(item)) for item in value) + "]"
+        return "[" + ", ".join(getattr(item, "name", str(item)) for item in value).replace("\n", "\\n") + "]"
     return str(value)

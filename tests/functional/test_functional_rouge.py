@@ -116,6 +116,16 @@ def test_an_index_orders_its_words_anew_as_it_grows():
     assert sorted(found) == expected
 
 
+@given(st.lists(WORDS, max_size=8), WORDS, st.integers(1, 4))
+def test_the_most_similar_are_those_of_all_pairs(texts, words, number):
+    """Half of the texts are there from the start; none that has no word in common is told."""
+    index = NearIndex(texts[: len(texts) // 2], 0.7)
+    for text in texts[len(texts) // 2 :]:
+        index.add(text)
+    scores = sorted((-rouge_l(words, text), i) for i, text in enumerate(texts) if rouge_l(words, text))
+    assert [(-near.score, near.place) for near in index.most_similar(words, number)] == scores[:number]
+
+
 def test_an_index_refuses_a_threshold_that_is_no_share():
     with pytest.raises(ValueError, match="threshold 1: a share"):
         NearIndex(threshold=1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import BaseModel, Field
 
@@ -65,13 +65,6 @@ class DavinciSettings(BaseModel):
     """Put the seed tasks' own instances among the rows, as the paper does."""
 
 
-class Sorted(NamedTuple):
-    """A kept instruction with the teacher's word on what it is."""
-
-    found: Found
-    is_classification: bool
-
-
 def by_davinci(m: Making, s: DavinciSettings) -> Made:
     """Instructions, kinds, instances; each step asks for all tasks before the next begins."""
     shown = shown_with_kinds(m.seeds, m.seed)
@@ -84,14 +77,14 @@ def by_davinci(m: Making, s: DavinciSettings) -> Made:
     )
     gathered = gather(m.run, m.teacher, [seed.instruction for seed in m.seeds], way, m.wanted)
     made = Made(gathered, s.examples)
-    tasks = _kinds(m, s, shown, gathered.found, made)
-    for kind in (False, True):
-        _instances(m, s, [one.found for one in tasks if one.is_classification is kind], shown, kind, made)
+    for is_classification, tasks in _by_kind(m, s, shown, made).items():
+        _instances(m, s, tasks, shown, is_classification, made)
     if s.add_seeds:
         for seed in m.seeds:
             for instance in seed.instances:
                 if instance.output.strip():
-                    made.add_seed(as_row(m, seed.instruction, instance, source="seed task"))
+                    row = as_row(m, seed.instruction, instance)
+                    made.add_seed(row.model_copy(update={"source": seed.source, "licence": seed.licence}))
     return made
 
 
@@ -122,25 +115,26 @@ def _instructions(m: Making, number: int, found: Sequence[Found]) -> Messages:
     return ask_for_instructions(m.prompts, shown)
 
 
-def _kinds(
-    m: Making, s: DavinciSettings, shown: Sequence[SeedTask], found: Sequence[Found], made: Made
-) -> list[Sorted]:
+def _by_kind(m: Making, s: DavinciSettings, shown: Sequence[SeedTask], made: Made) -> dict[bool, list[Found]]:
+    """What was found, by whether it is classification as the teacher says."""
+    found = made.gathered.found
     questions = [
         Question(f"kind-{i}", ask_for_kind(m.prompts, shown, one.task.instruction)) for i, one in enumerate(found)
     ]
     with m.run.progress("kinds of tasks", len(found)) as tick:
-        said = m.teacher.ask(
+        replies = m.teacher.ask(
             questions,
             s.kinds,
             wrong=lambda said: "" if read_kind(said.text) is not None else "neither yes nor no to classification",
             tick=tick,
         )
-    for one, reply in zip(found, said, strict=True):
-        if reply.set_aside:
-            made.set_aside(one, reply.set_aside)
-    return [
-        Sorted(one, bool(read_kind(reply.text))) for one, reply in zip(found, said, strict=True) if not reply.set_aside
-    ]
+    kinds: dict[bool, list[Found]] = {False: [], True: []}
+    for one, said in zip(found, replies, strict=True):
+        if said.set_aside:
+            made.set_aside(one, said.set_aside)
+        else:
+            kinds[bool(read_kind(said.text))].append(one)
+    return kinds
 
 
 def _instances(

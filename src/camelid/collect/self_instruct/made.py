@@ -58,13 +58,11 @@ class Made:
         self.gathered.aside.append({"request": found.number, "text": found.task.instruction, "reason": why})
 
 
-def as_row(
-    m: Making, instruction: str, instance: Instance, *, tags: tuple[str, ...] = (), source: str = ""
-) -> Conversation:
+def as_row(m: Making, instruction: str, instance: Instance, *, tags: tuple[str, ...] = ()) -> Conversation:
     """A blank line stands between instruction and input, as where Alpaca's rows are read."""
     asked = f"{instruction}\n\n{instance.input}" if instance.input else instruction
     return Conversation(
         messages=(Message(role="user", content=asked), Message(role="assistant", content=instance.output)),
-        source=source or f"self-instruct with {m.teacher.name}",
+        source=f"self-instruct with {m.teacher.name}",
         tags=(TAG, *tags),
     )

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from camelid.collect.self_instruct.prompts import NO_INPUT
 from camelid.collect.self_instruct.seeds import Instance
 
-NUMBER = re.compile(r"^[ \t]*(\d+)\s?\.[ \t]", re.MULTILINE)
+NUMBER = re.compile(r"^[ \t]*(\d+)\s?\.(?:[ \t]|$)", re.MULTILINE)
 BETWEEN = re.compile(r"^[ \t]*###[ \t]*(?:\n|\Z|(?=\d+\.\s*Instruction:))", re.MULTILINE)
 PART = re.compile(r"^[ \t]*(\d+)\.[ \t]*(Instruction|Input|Output):", re.MULTILINE)
 EXAMPLE = re.compile(r"^[ \t]*Example ?\d+[.:]?", re.MULTILINE)
@@ -90,9 +90,7 @@ def read_kind(text: str) -> bool | None:
 
 def read_examples(text: str, *, cut: bool) -> Examples:
     """Inputs with their outputs. A reply without numbers is one example; one without "Output:" is an output."""
-    marks = list(EXAMPLE.finditer(text))
-    pieces = [text[a.end() : b] for a, b in zip(marks, [*(m.start() for m in marks[1:]), len(text)], strict=True)]
-    return _useful([_example(piece) for piece in pieces or [text]], cut=cut)
+    return _useful([_example(piece) for piece in EXAMPLE.split(text)[1:] or [text]], cut=cut)
 
 
 def _example(piece: str) -> Instance:

@@ -29,6 +29,8 @@ class SeedTask(BaseModel):
     instruction: str
     instances: tuple[Instance, ...] = Field(min_length=1)
     is_classification: bool
+    source: str = "seed task"
+    licence: str = ""
 
     @field_validator("instruction")
     @classmethod

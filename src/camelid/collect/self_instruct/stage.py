@@ -2,7 +2,7 @@
 
 `variant=davinci` is Wang et al. 2022 (arXiv:2212.10560): eight instructions are shown and gone on with, classification
 is told apart, then instances are written, labels first where they would all be alike. `variant=alpaca` is Taori et al.
-2023: three whole tasks are shown, and a reply brings up to seventeen with input and output. Both filter instructions by
+2023: three whole tasks are shown, and a reply brings up to sixteen with input and output. Both filter instructions by
 their rules (`functional/instruction_filters.py`) and keep none whose ROUGE-L with a seed or a kept one exceeds 0.7.
 
     camelid self-instruct --seeds seed_tasks.jsonl --set teacher.server.model=NAME --set num_instructions=500
@@ -76,6 +76,7 @@ def _figures(made: Made) -> dict[str, Any]:
     found, rows = made.gathered.found, len(made.rows)
     nearest = [one.most_similar[0][1] if one.most_similar else 0.0 for one in found]
     instructions = {note["instruction"] for note in made.notes.values()}
+    told = [note["is_classification"] for note in made.notes.values() if "is_classification" in note]
     return {
         "requests_for_instructions": made.gathered.requests,
         "instructions": len(found),
@@ -84,7 +85,7 @@ def _figures(made: Made) -> dict[str, Any]:
         "seeds_added": len(made.seeds),
         "with_input": sum(row.messages[0].content != made.notes[name]["instruction"] for name, row in made.rows.items())
         / max(rows, 1),
-        "classification": sum("classification" in row.tags for row in made.rows.values()) / max(rows, 1),
+        **({"classification": sum(told) / len(told)} if told else {}),
         "mean_rouge_l_with_the_nearest": sum(nearest) / max(len(nearest), 1),
         "set_aside_by_reason": by_reason(made.gathered.aside),
     }
