@@ -82,10 +82,10 @@ def stages(s: Study) -> list[Stage]:
             name = f"seed-{seed}/ask-{arm.replace(' ', '-')}"
             asked[arm] = cells.add(name, exact_answers, s.ask, **reads)
             cells.measured(arm, seed, asked[arm])
-    right = Measure(name="right, %", path=("right",), share=True)
-    more = Measure(name="more, %", path=("change", "right"), share=True, arms=(*TARGETS, AT_ONCE, IN_TURN))
+    right = Measure(name="right", path=("right",), share=True)
+    more = Measure(name="more", path=("change", "right"), share=True, arms=(*TARGETS, AT_ONCE, IN_TURN))
     by_set = tuple(
-        Measure(name=f"{file.stem.removesuffix('_train')}, %", path=("right_by_source", file.name), share=True)
+        Measure(name=f"{file.stem.removesuffix('_train')}", path=("right_by_source", file.name), share=True)
         for file in s.questions
     )
     tokens = Measure(name="tokens", path=("tokens",))
