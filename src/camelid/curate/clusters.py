@@ -11,18 +11,16 @@ are (clusters.json: words, sizes, typical rows); the second, with the same seed 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from camelid.curate.points import PointSettings, points_of
 from camelid.curate.pool import instruction_of, read_pool, text_of_row
 from camelid.durable import write_json, write_json_lines
 from camelid.functional.k_means import k_means
-from camelid.functional.text_space import text_space
+from camelid.functional.text_space import telling_words, text_space
 from camelid.runs import Run, Settings, derived_seed
 from camelid.types import write_records
 
@@ -53,7 +51,7 @@ def cluster_rows(run: Run) -> dict[str, Any]:
     unknown = sorted(set(s.exclude) - set(range(len(sizes))))
     if unknown:
         raise ValueError(f"exclude = {list(s.exclude)}: clusters are numbered 0 to {len(sizes) - 1}; see clusters.json")
-    words = telling_words(texts, found.labels)
+    words = telling_words(text_space(texts), found.labels, SHOWN_WORDS)
     about = []
     for cluster, size in enumerate(sizes):
         mine = np.flatnonzero(found.labels == cluster)
@@ -78,14 +76,3 @@ def cluster_rows(run: Run) -> dict[str, Any]:
         "smallest": min(sizes),
         "left_out_by_cluster": {str(cluster): sizes[cluster] for cluster in s.exclude},
     }
-
-
-def telling_words(texts: Sequence[str], labels: NDArray[np.int64]) -> list[list[str]]:
-    """For each cluster the words whose mean TF-IDF in it most exceeds that of all texts."""
-    space = text_space(texts)
-    members = np.zeros((len(texts), int(labels.max()) + 1))
-    members[np.arange(len(texts)), labels] = 1
-    sums = space.transposed_times(members)  # (W, k)
-    means = sums / members.sum(0) - sums.sum(1, keepdims=True) / len(texts)
-    best = np.argsort(-means, axis=0, kind="stable")[:SHOWN_WORDS]
-    return [[space.words[i] for i in column if means[i, k] > 0] for k, column in enumerate(best.T)]

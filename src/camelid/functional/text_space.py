@@ -76,6 +76,16 @@ def leading_directions(space: TextSpace, dimensions: int, seed: int = 0) -> Poin
     return (q @ u * sizes * signs)[:, :d]
 
 
+def telling_words(space: TextSpace, labels: NDArray[np.int64], number: int) -> list[list[str]]:
+    """For each label of `labels` (N,), from 0, the words whose mean weight in its texts most exceeds that in all."""
+    members = np.zeros((space.num_texts, int(labels.max()) + 1))
+    members[np.arange(space.num_texts), labels] = 1
+    sums = space.transposed_times(members)  # (W, k)
+    more = sums / members.sum(0) - sums.sum(1, keepdims=True) / space.num_texts
+    best = np.argsort(-more, axis=0, kind="stable")[:number]
+    return [[space.words[i] for i in column if more[i, k] > 0] for k, column in enumerate(best.T)]
+
+
 def _tells(word: str) -> bool:
     return word not in GRAMMAR and not word.isdigit()
 

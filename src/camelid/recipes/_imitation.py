@@ -44,6 +44,11 @@ SMALL: dict[str, Any] = {
 """SmolLM2 on two cores: adapters on the upper half, hundreds of rows, once."""
 
 
+FEW_FACTS = TaskSettings(task="arc_easy", limit=100)
+FEW_HELD_OUT = HoldOutSettings(held_out=60)
+"""What versions are measured on in minutes."""
+
+
 class Imitation(BaseModel):
     """Settings of the recipe; each is reached from the command line as `--set a.b=value`."""
 

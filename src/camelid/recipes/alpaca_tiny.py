@@ -13,7 +13,7 @@ from camelid.collect.self_instruct.stage import SelfInstructSettings
 from camelid.evaluate.tasks.stage import TaskSettings
 from camelid.models.teacher import TeacherSettings
 from camelid.recipes import alpaca
-from camelid.recipes._imitation import small
+from camelid.recipes._imitation import FEW_FACTS, FEW_HELD_OUT, small
 from camelid.recipes.alpaca import Alpaca
 from camelid.runs import Stage
 from camelid.train.sft import SftSettings
@@ -29,9 +29,9 @@ class AlpacaTiny(Alpaca):
         num_instructions=240,
         teacher=TeacherSettings(replay=str(RECORDED), terms="CC-BY-NC-4.0"),
     )
-    held_out: HoldOutSettings = HoldOutSettings(held_out=60)
+    held_out: HoldOutSettings = FEW_HELD_OUT
     sft: SftSettings = small(Alpaca().sft)
-    facts: TaskSettings = TaskSettings(task="arc_easy", limit=100)
+    facts: TaskSettings = FEW_FACTS
 
 
 def stages(s: AlpacaTiny) -> list[Stage]:

@@ -19,7 +19,7 @@ from camelid.collect.stage import ImportSettings
 from camelid.evaluate.tasks.stage import TaskSettings
 from camelid.models.teacher import TeacherSettings
 from camelid.recipes import baize
-from camelid.recipes._imitation import small
+from camelid.recipes._imitation import FEW_FACTS, FEW_HELD_OUT, small
 from camelid.recipes.baize import Baize
 from camelid.runs import Stage
 from camelid.train.sft import SftSettings
@@ -34,11 +34,11 @@ class BaizeTiny(Baize):
     seeds: list[Path] = Field(default=[RECORDED])
     asked: ImportSettings = ImportSettings(kind="prompts", max_rows=240, max_words=60)
     self_chat: SelfChatSettings = SelfChatSettings(teacher=TEACHER)
-    held_out: HoldOutSettings = HoldOutSettings(held_out=60)
+    held_out: HoldOutSettings = FEW_HELD_OUT
     sft: SftSettings = small(Baize().sft)
     rounds: int = 0
     best: SftSettings = small(Baize().best)
-    facts: TaskSettings = TaskSettings(task="arc_easy", limit=100)
+    facts: TaskSettings = FEW_FACTS
 
 
 def stages(s: BaizeTiny) -> list[Stage]:

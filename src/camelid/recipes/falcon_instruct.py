@@ -1,7 +1,8 @@
 """Falcon-Instruct: Baize's self-chats imitated with 5% of web text in every step, so that less is forgotten.
 
-After the model card of Falcon-40B-Instruct (2023; docs/recipes/falcon-instruct.md): 150 million tokens with Baize's
-data; that 5% of RefinedWeb was mixed in could not be confirmed. The data is made as in `baize`, whose settings these are.
+After the model card of Falcon-40B-Instruct (2023; docs/recipes/falcon-instruct.md): 150 million tokens with
+Baize's data; that 5% of RefinedWeb was mixed in could not be confirmed. The data is made as in `baize`, whose
+settings these are.
 
     camelid run falcon-instruct --set seeds=questions.jsonl --set self_chat.teacher.server.model=NAME \\
         --set text=web.jsonl

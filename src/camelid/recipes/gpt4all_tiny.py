@@ -10,7 +10,7 @@ from camelid.collect.stage import ImportSettings
 from camelid.curate.clusters import ClusterSettings
 from camelid.evaluate.tasks.stage import TaskSettings
 from camelid.recipes import gpt4all
-from camelid.recipes._imitation import small
+from camelid.recipes._imitation import FEW_FACTS, FEW_HELD_OUT, small
 from camelid.recipes.gpt4all import Gpt4All
 from camelid.runs import Stage
 from camelid.train.sft import SftSettings
@@ -21,9 +21,9 @@ class Gpt4AllTiny(Gpt4All):
 
     rows: ImportSettings = ImportSettings(max_rows=360, max_words=160)
     clusters: ClusterSettings = ClusterSettings(clusters=12, exclude=(11,))
-    held_out: HoldOutSettings = HoldOutSettings(held_out=60)
+    held_out: HoldOutSettings = FEW_HELD_OUT
     sft: SftSettings = small(Gpt4All().sft)
-    facts: TaskSettings = TaskSettings(task="arc_easy", limit=100)
+    facts: TaskSettings = FEW_FACTS
 
 
 def stages(s: Gpt4AllTiny) -> list[Stage]:

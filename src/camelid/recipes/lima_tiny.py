@@ -9,7 +9,7 @@ from camelid.collect.hold_out import HoldOutSettings
 from camelid.collect.stage import ImportSettings
 from camelid.evaluate.tasks.stage import TaskSettings
 from camelid.recipes import lima
-from camelid.recipes._imitation import small
+from camelid.recipes._imitation import FEW_FACTS, small
 from camelid.recipes.lima import Lima
 from camelid.runs import Stage
 from camelid.train.sft import SftSettings
@@ -21,7 +21,7 @@ class LimaTiny(Lima):
     rows: ImportSettings = ImportSettings(max_rows=160, max_words=250)
     held_out: HoldOutSettings = HoldOutSettings(held_out=40)
     sft: SftSettings = small(Lima().sft, epochs=3.0, warmup_steps=0, residual_dropout=0.2)
-    facts: TaskSettings = TaskSettings(task="arc_easy", limit=100)
+    facts: TaskSettings = FEW_FACTS
 
 
 def stages(s: LimaTiny) -> list[Stage]:

@@ -9,7 +9,7 @@ from camelid.collect.hold_out import HoldOutSettings
 from camelid.collect.stage import ImportSettings
 from camelid.evaluate.tasks.stage import TaskSettings
 from camelid.recipes import mpt_instruct
-from camelid.recipes._imitation import small
+from camelid.recipes._imitation import FEW_FACTS, FEW_HELD_OUT, small
 from camelid.recipes.mpt_instruct import MptInstruct
 from camelid.runs import Stage
 from camelid.train.sft import SftSettings
@@ -20,9 +20,9 @@ class MptInstructTiny(MptInstruct):
 
     rows: ImportSettings = ImportSettings(max_rows=240, max_words=160)
     pairs: ImportSettings = ImportSettings(kind="preferences", about="safety", max_rows=80, max_words=160)
-    held_out: HoldOutSettings = HoldOutSettings(held_out=60)
+    held_out: HoldOutSettings = FEW_HELD_OUT
     sft: SftSettings = small(MptInstruct().sft)
-    facts: TaskSettings = TaskSettings(task="arc_easy", limit=100)
+    facts: TaskSettings = FEW_FACTS
 
 
 def stages(s: MptInstructTiny) -> list[Stage]:

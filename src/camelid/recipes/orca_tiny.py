@@ -19,7 +19,7 @@ from camelid.collect.stage import ImportSettings
 from camelid.evaluate.tasks.stage import TaskSettings
 from camelid.models.teacher import TeacherSettings
 from camelid.recipes import orca
-from camelid.recipes._imitation import small
+from camelid.recipes._imitation import FEW_FACTS, FEW_HELD_OUT, small
 from camelid.recipes.orca import Orca
 from camelid.runs import Stage
 from camelid.train.sft import SftSettings
@@ -40,9 +40,9 @@ class OrcaTiny(Orca):
     asked: ImportSettings = ImportSettings(kind="prompts", max_rows=300, max_words=60)
     explain: ExplanationSettings = recorded("text_davinci_003")
     again: ExplanationSettings = recorded("gpt4", 0.2)
-    held_out: HoldOutSettings = HoldOutSettings(held_out=60)
+    held_out: HoldOutSettings = FEW_HELD_OUT
     sft: SftSettings = small(Orca().sft)
-    facts: TaskSettings = TaskSettings(task="arc_easy", limit=100)
+    facts: TaskSettings = FEW_FACTS
 
 
 def stages(s: OrcaTiny) -> list[Stage]:

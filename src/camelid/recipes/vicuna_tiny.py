@@ -12,7 +12,7 @@ from camelid.collect.sharegpt.stage import ShareGptSettings
 from camelid.curate.mix import MixSettings
 from camelid.evaluate.tasks.stage import TaskSettings
 from camelid.recipes import vicuna
-from camelid.recipes._imitation import small
+from camelid.recipes._imitation import FEW_FACTS, FEW_HELD_OUT, small
 from camelid.recipes.vicuna import Vicuna
 from camelid.runs import Stage
 from camelid.train.sft import SftSettings
@@ -23,9 +23,9 @@ class VicunaTiny(Vicuna):
 
     clean: ShareGptSettings = ShareGptSettings(max_tokens=512)
     drawn: MixSettings = MixSettings(weights={"shared": 1.0}, max_rows=240)
-    held_out: HoldOutSettings = HoldOutSettings(held_out=60)
+    held_out: HoldOutSettings = FEW_HELD_OUT
     sft: SftSettings = small(Vicuna().sft)
-    facts: TaskSettings = TaskSettings(task="arc_easy", limit=100)
+    facts: TaskSettings = FEW_FACTS
 
 
 def stages(s: VicunaTiny) -> list[Stage]:

@@ -71,8 +71,8 @@ def rationale_targets(run: Run) -> dict[str, Any]:
     for file in data if isinstance(data, list) else [data]:
         found = draw(_read(file, s, seen, aside), s.max_rows, derived_seed(s.seed, "rows", file.name))
         if not found:
-            reasons = ", ".join(sorted({one.reason.partition(":")[0] for one in aside if one.file == str(file)}))
-            raise ValueError(f"{file} has no question with its answer and rationale ({reasons or 'it is empty'})")
+            why = ", ".join(sorted({one.reason.partition(":")[0] for one in aside if one.file == str(file)}))
+            raise ValueError(f"{file} has no question with its answer and rationale ({why or 'it is empty'})")
         if s.held_out >= len(found):
             raise ValueError(f"{file}: held_out = {s.held_out} leaves nothing to learn of {len(found)} questions")
         asked = (

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from camelid.functional.k_means import k_means, squared_distances
 from camelid.functional.root_verbs import verb_and_noun
-from camelid.functional.text_space import TextSpace, leading_directions, text_space
+from camelid.functional.text_space import leading_directions, telling_words, text_space
 from camelid.types import Conversation
 
 MAPPED = 5_000
@@ -56,7 +56,7 @@ def map_of(texts: Sequence[str], topics: int, seed: int = 0) -> tuple[Map, NDArr
     labels = k_means(points, topics, seed).labels
     centred = points - points.mean(0)
     _, _, axes = np.linalg.svd(centred, full_matrices=False)
-    return Map(places, centred @ axes[:2].T, labels, _topic_words(space, labels)), points
+    return Map(places, centred @ axes[:2].T, labels, telling_words(space, labels, WORDS_OF_A_TOPIC)), points
 
 
 def nearest_pairs(points: NDArray[np.float64], places: Sequence[int], number: int) -> list[Pair]:
@@ -84,12 +84,3 @@ def nearest_pairs(points: NDArray[np.float64], places: Sequence[int], number: in
 def verbs(texts: Sequence[str]) -> Counter[tuple[str, str]]:
     """How often each verb stands with each noun."""
     return Counter(pair for text in texts if (pair := verb_and_noun(text)))
-
-
-def _topic_words(space: TextSpace, labels: NDArray[np.int64]) -> list[list[str]]:
-    members = np.zeros((space.num_texts, int(labels.max()) + 1))
-    members[np.arange(space.num_texts), labels] = 1
-    sums = space.transposed_times(members)
-    telling = sums / members.sum(0) - sums.sum(1, keepdims=True) / space.num_texts
-    best = np.argsort(-telling, axis=0, kind="stable")[:WORDS_OF_A_TOPIC]
-    return [[space.words[i] for i in column if telling[i, k] > 0] for k, column in enumerate(best.T)]
